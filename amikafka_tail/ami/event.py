@@ -1,0 +1,90 @@
+"""An AMI event: the bytes as Asterisk sent them, and what can be read from them when somebody asks."""
+
+from __future__ import annotations
+
+import re
+
+CRLF = b"\r\n"
+LINE_BREAKS = re.compile(rb"[\r\n]+")
+
+
+def decode(value: bytes, fallback: str = "latin-1") -> str:
+    """Return text: UTF-8 where the bytes are UTF-8, else `fallback`, which must accept any byte."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode(fallback, "replace")
+
+
+def split_line(line: bytes) -> tuple[bytes, bytes]:
+    """Return a line's name and value.
+
+    The first ": " separates them, as for app_ami_kafka; without one the first ":" does (`Empty:`,
+    `NoSpace:value`), and a line with no colon is a name with an empty value, so that nothing is lost.
+    """
+    name, separator, value = line.partition(b": ")
+    if not separator:
+        name, _, value = line.partition(b":")
+    return name, value
+
+
+class Event:
+    """One event of the manager interface.
+
+    `raw` is its text without the empty line that ends it: `Event: Hangup\\r\\nPrivilege: call,all\\r\\n...`.
+    `position` is the offset of its first byte in the source, `captured_ms` the moment it was read from
+    Asterisk, in ms since the epoch. Everything else is parsed when asked for, and not kept.
+    """
+
+    __slots__ = ("captured_ms", "position", "raw")
+
+    def __init__(self, raw: bytes, position: int = 0, captured_ms: int = 0) -> None:
+        self.raw = raw
+        self.position = position
+        self.captured_ms = captured_ms
+
+    def __repr__(self) -> str:
+        return f"Event({self.name!r}, position={self.position}, bytes={len(self.raw)})"
+
+    @property
+    def name(self) -> str:
+        """The event's name, `Hangup`; never what a later `Event:` line says."""
+        return decode(self.name_bytes)
+
+    @property
+    def name_bytes(self) -> bytes:
+        """The event's name as Asterisk sent it."""
+        return split_line(LINE_BREAKS.split(self.raw, 1)[0])[1]
+
+    @property
+    def text(self) -> bytes:
+        """The whole event as Asterisk composes it, with the empty line at its end."""
+        return self.raw + b"\r\n\r\n"
+
+    def lines(self) -> list[bytes]:
+        """Return the lines in order. A bare CR or LF ends a line too, as it does for app_ami_kafka."""
+        lines = self.raw.split(CRLF)
+        if self.raw.count(b"\r") + self.raw.count(b"\n") == 2 * len(lines) - 2 and b"" not in lines:
+            return lines
+        return [line for line in LINE_BREAKS.split(self.raw) if line]
+
+    def headers(self, fallback: str = "latin-1") -> list[tuple[str, str]]:
+        """Return (name, value) of every line in order, repeats kept, each decoded by `decode`."""
+        return [
+            (decode(name, fallback), decode(value, fallback)) for name, value in map(split_line, self.lines())
+        ]
+
+    def get(self, name: str) -> str | None:
+        """Return the first value of a header, `None` where the event has no such line. Case-sensitive."""
+        value = self.get_bytes(name.encode())
+        return None if value is None else decode(value)
+
+    def get_bytes(self, name: bytes) -> bytes | None:
+        """Return the first value of a header as Asterisk sent it."""
+        if name not in self.raw:
+            return None
+        for line in self.lines():
+            key, value = split_line(line)
+            if key == name:
+                return value
+        return None

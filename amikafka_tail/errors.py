@@ -1,0 +1,74 @@
+"""Every error that amikafka raises on purpose, with the exit code that says who can act on it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One thing wrong with the configuration: where it stands, what it is, and the way out.
+
+    `str()` gives the line a person reads, for example
+    `ami_kafka.conf:14: [kafka] tpoic: unknown option (did you mean "topic"?)`.
+    """
+
+    message: str
+    file: Path | None = None
+    line: int | None = None
+    section: str | None = None
+    key: str | None = None
+
+    def __str__(self) -> str:
+        where = "" if self.file is None else f"{self.file}: " if self.line is None else f"{self.file}:{self.line}: "
+        section = "" if self.section is None else f"[{self.section}] " if self.key else f"[{self.section}]: "
+        return f"{where}{section}{f'{self.key}: ' if self.key else ''}{self.message}"
+
+
+class AmikafkaError(Exception):
+    """Root of all errors below. `exit_code` is from sysexits.h, for a person or systemd to act on."""
+
+    exit_code = os.EX_SOFTWARE
+
+
+class ConfigError(AmikafkaError):
+    """The configuration cannot be used. Holds every problem found, not only the first."""
+
+    exit_code = os.EX_CONFIG
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+class PluginError(AmikafkaError):
+    """A plugin cannot be loaded or used; the text names its distribution."""
+
+    exit_code = os.EX_CONFIG
+
+
+class SourceDisconnected(AmikafkaError):
+    """The source has no connection now. Trying again later may help."""
+
+    exit_code = os.EX_UNAVAILABLE
+
+
+class LoginRefused(SourceDisconnected):
+    """The source answered, and said no: credentials or rights must be mended by a person."""
+
+    exit_code = os.EX_NOPERM
+
+
+class JournalError(AmikafkaError):
+    """The journal directory cannot be used."""
+
+    exit_code = os.EX_CANTCREAT
+
+
+class DeliveryFailed(AmikafkaError):
+    """Kafka did not take a message, and trying again may help: go back to the checkpoint."""
+
+    exit_code = os.EX_UNAVAILABLE
