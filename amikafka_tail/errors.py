@@ -23,9 +23,13 @@ class Problem:
     key: str | None = None
 
     def __str__(self) -> str:
-        where = "" if self.file is None else f"{self.file}: " if self.line is None else f"{self.file}:{self.line}: "
-        section = "" if self.section is None else f"[{self.section}] " if self.key else f"[{self.section}]: "
-        return f"{where}{section}{f'{self.key}: ' if self.key else ''}{self.message}"
+        where = "" if self.file is None else str(self.file)
+        if self.line is not None:
+            where += f":{self.line}"
+        what = "" if self.section is None else f"[{self.section}]"
+        if self.key is not None:
+            what += f" {self.key}"
+        return ": ".join(part for part in (where, what.strip(), self.message) if part)
 
 
 class AmikafkaError(Exception):

@@ -63,8 +63,8 @@ def load(only: str | None = None) -> Registry:
     """Load the built-ins and the installed plugins; `only` is a comma-separated list of entry points.
 
     Without `only` the environment's AMIKAFKA_LOAD_PLUGINS is used; empty means the built-ins alone.
-    Raises `PluginError`, naming the distribution, for an import that fails, a hook that does not exist, a name
-    that is taken, or options that are not a dataclass.
+    Raises `PluginError`, naming the distribution, for an import that fails, a hook that does not exist, a
+    name that is taken, or options that are not a dataclass.
     """
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
@@ -75,7 +75,9 @@ def load(only: str | None = None) -> Registry:
     names = None if wanted is None else {name.strip() for name in wanted.split(",") if name.strip()}
     for distribution in importlib.metadata.distributions():
         for entry_point in distribution.entry_points:
-            if entry_point.group != hookspecs.PROJECT or (names is not None and entry_point.name not in names):
+            if entry_point.group != hookspecs.PROJECT:
+                continue
+            if names is not None and entry_point.name not in names:
                 continue
             origin = distribution.metadata["Name"]
             try:

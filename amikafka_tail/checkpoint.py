@@ -1,0 +1,56 @@
+"""The checkpoint file: up to which offset of the journal everything has been delivered."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from amikafka_tail.errors import JournalError
+
+VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """`epoch` names one life of the journal: offsets of two epochs have nothing to do with each other."""
+
+    epoch: str
+    offset: int
+
+
+def load(path: Path) -> Checkpoint | None:
+    """Return the stored checkpoint, `None` where there is none yet. Raises `JournalError`."""
+    try:
+        stored = json.loads(path.read_bytes())
+        if stored["version"] != VERSION:
+            raise JournalError(
+                f"{path}: written by another version of amikafka: its format is {stored['version']}, not {VERSION}"
+            )
+        return Checkpoint(epoch=str(stored["epoch"]), offset=int(stored["offset"]))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise JournalError(f"{path}: cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise JournalError(
+            f"{path}: is damaged ({error}); move it away to send everything that the journal still has again"
+        ) from error
+
+
+def store(path: Path, checkpoint: Checkpoint) -> None:
+    """Replace the file as one step: a crash leaves the old one or the new one. Blocks for one fsync."""
+    replace_file(path, json.dumps({"version": VERSION, **asdict(checkpoint)}).encode() + b"\n")
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write to a temporary file beside it, sync, rename. Raises `OSError`."""
+    temporary = path.with_name(path.name + ".new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)
+    try:
+        os.write(descriptor, content)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    temporary.replace(path)

@@ -1,0 +1,118 @@
+"""What stands around a payload: the message's key, its eight headers and its timestamp."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from amikafka_tail.ami.event import LINE_BREAKS, Event, split_line
+from amikafka_tail.config.identity import Identity
+
+Headers = list[tuple[str, bytes]]
+Envelope = Callable[[Event], tuple[bytes | None, Headers, int]]
+MAX_KINDS = 2048
+"""Kinds of events remembered before starting afresh: a dialplan can make up event names without end."""
+# Channel events write Linkedid, CEL writes LinkedID.
+_KEY_HEADERS = {
+    "linkedid": (b"Linkedid", b"LinkedID", b"Uniqueid", b"UniqueID"),
+    "uniqueid": (b"Uniqueid", b"UniqueID"),
+}
+
+
+class _Kind:
+    """What the messages of one (Event, Privilege) pair share; the headers change once a second."""
+
+    __slots__ = ("category", "headers", "name", "second")
+
+    def __init__(self, name: bytes, category: bytes) -> None:
+        self.name = name
+        self.category = category
+        self.second = -1
+        self.headers: Headers = []
+
+
+def envelopes(identity: Identity, format_name: str, key: str = "event") -> Envelope:
+    """Make the function that returns an event's key, headers and timestamp in ms since the epoch.
+
+    The headers are app_ami_kafka's, in its order. The moment is the event's own `Timestamp` where Asterisk
+    put one (`timestampevents`, the line right after Privilege), else the time of capture. The returned list
+    of headers is shared between calls and must not be changed.
+
+    `key` is `event`, `linkedid`, `uniqueid`, `none` or a header's name; where an event has no such header its
+    name is the key.
+    """
+    before = [("entity_id", identity.entity_id.encode())]
+    if identity.system_name:
+        before.append(("system_name", identity.system_name.encode()))
+    before.append(("asterisk_version", identity.asterisk_version.encode()))
+    format_header = ("format", format_name.encode())
+    hostname = ("hostname", identity.hostname.encode())
+    choose_key = _key_chooser(key)
+    kinds: dict[bytes, _Kind] = {}
+
+    def headers_of(kind: _Kind, second: int) -> Headers:
+        kind.second = second
+        kind.headers = [
+            *before,
+            ("event_type", kind.name),
+            ("event_category", kind.category),
+            format_header,
+            ("timestamp", b"%d" % second),
+            hostname,
+        ]
+        return kind.headers
+
+    def learn(event: Event) -> tuple[_Kind, int]:
+        lines = LINE_BREAKS.split(event.raw, 3)
+        privilege = split_line(lines[1]) if len(lines) > 1 else (b"", b"")
+        category = b""
+        if privilege[0] == b"Privilege":
+            category = b",".join([part for part in privilege[1].split(b",") if part != b"all"])
+        kind = _Kind(split_line(lines[0])[1], category)
+        if len(kinds) >= MAX_KINDS:
+            kinds.clear()
+        kinds[b"\r\n".join(lines[:2])] = kind
+        moment = event.captured_ms
+        if len(lines) > 2 and privilege[0] == b"Privilege":
+            name, stamp = split_line(lines[2])
+            if name == b"Timestamp":
+                moment = _milliseconds(stamp, moment)
+        return kind, moment
+
+    def envelope(event: Event) -> tuple[bytes | None, Headers, int]:
+        head, _, rest = event.raw.partition(b"\r\nTimestamp: ")
+        kind = kinds.get(head)
+        stamp = rest[:14]
+        if kind is not None and stamp[10:11] == b"." and (digits := stamp.replace(b".", b"")).isdigit():
+            moment = int(digits)
+        else:
+            kind, moment = learn(event)
+        second = moment // 1000
+        headers = kind.headers if kind.second == second else headers_of(kind, second)
+        return (kind.name if choose_key is None else choose_key(event, kind.name)), headers, moment
+
+    return envelope
+
+
+def _milliseconds(stamp: bytes, otherwise: int) -> int:
+    """Return `<sec>.<usec>` in ms, or `otherwise` where it is something else."""
+    seconds, _, fraction = stamp.partition(b".")
+    if not seconds.isdigit() or (fraction and not fraction.isdigit()) or len(seconds) > 12:
+        return otherwise
+    return int(seconds) * 1000 + int(fraction[:3].ljust(3, b"0"))
+
+
+def _key_chooser(key: str) -> Callable[[Event, bytes], bytes | None] | None:
+    """Return what picks the key, `None` where it is simply the event's name."""
+    if key == "event":
+        return None
+    if key == "none":
+        return lambda _event, _name: None
+    names = _KEY_HEADERS.get(key, (key.encode(),))
+
+    def choose(event: Event, name: bytes) -> bytes:
+        for header in names:
+            if value := event.get_bytes(header):
+                return value
+        return name
+
+    return choose

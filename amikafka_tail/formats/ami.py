@@ -1,0 +1,38 @@
+"""The `ami` format: the event's own bytes, with the identity in front, as app_ami_kafka publishes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from amikafka_tail.ami.event import Event
+from amikafka_tail.config.identity import Identity
+from amikafka_tail.hookspecs import Register, hookimpl
+
+
+@dataclass(frozen=True, kw_only=True)
+class AmiOptions:
+    """The format has no options."""
+
+
+def ami_format(_options: AmiOptions, identity: Identity) -> Callable[[Event], bytes]:
+    """Make the renderer: `EntityID`, `SystemName` (if there is one), then the event untouched.
+
+    The true identity stands first, so a consumer that reads the first line of a name cannot be deceived by
+    what a UserEvent carries further down.
+    """
+    front = f"EntityID: {identity.entity_id}\r\n"
+    if identity.system_name:
+        front += f"SystemName: {identity.system_name}\r\n"
+    prefix = front.encode()
+
+    def render(event: Event) -> bytes:
+        return prefix + event.text
+
+    return render
+
+
+@hookimpl
+def register_formats(register: Register) -> None:
+    """Register the format."""
+    register("ami", AmiOptions, ami_format)

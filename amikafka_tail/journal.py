@@ -1,0 +1,320 @@
+"""The journal: the bytes of the manager connection on disk, in segments named by their first offset.
+
+    <directory>/00000000000000000000.log    the bytes, exactly as Asterisk sent them
+    <directory>/00000000000000000000.times  when they came: pairs of (offset, ms since the epoch)
+    <directory>/connections.jsonl           where each connection begins, and who the Asterisk behind it is
+
+Offsets count from the journal's first byte and never go back. Where a connection begins, one block that no
+AMI stream can contain is written, a NUL and an empty line, so that an event which a lost connection cut off
+is never merged with what follows. What a crash of the process must not lose is in the page cache; `sync`
+says how much a power cut may lose.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import struct
+from array import array
+from bisect import bisect_right
+from dataclasses import asdict
+from operator import attrgetter, itemgetter
+from pathlib import Path
+from typing import NamedTuple
+
+from amikafka_tail.ami.framing import END
+from amikafka_tail.checkpoint import replace_file
+from amikafka_tail.config.identity import Identity
+from amikafka_tail.errors import JournalError
+
+BOUNDARY = b"\0" + END
+_MOVE = struct.Struct("=QQ")
+_COUNTED_AT_ONCE = 1 << 20
+
+
+class Moment(NamedTuple):
+    """From `offset` on, bytes were taken from Asterisk at `captured_ms`."""
+
+    offset: int
+    captured_ms: int
+
+
+class Dropped(NamedTuple):
+    """What a full journal had to give up: from `start` to `end`, with the blocks that ended there."""
+
+    start: int
+    end: int
+    events: int
+
+
+class _Connection(NamedTuple):
+    offset: int
+    identity: Identity
+
+
+class _Segment:
+    """One segment, kept open for reading; the last one is open for writing too."""
+
+    def __init__(self, directory: Path, start: int, *, create: bool = False) -> None:
+        self.path = directory / f"{start:020d}.log"
+        self.times_path = self.path.with_suffix(".times")
+        self.start = start
+        flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
+        self.fd = os.open(self.path, flags, 0o640)
+        try:
+            self.times_fd = os.open(self.times_path, flags | os.O_CREAT, 0o640)
+        except OSError:
+            os.close(self.fd)
+            raise
+        self.end = start + os.fstat(self.fd).st_size
+        # A crash may have left half a pair.
+        self.times_size = os.fstat(self.times_fd).st_size // _MOVE.size * _MOVE.size
+        self._offsets = array("Q")
+        self._times = array("Q")
+
+    def moments(self, start: int, end: int) -> list[Moment]:
+        """Return the moments that hold between two offsets, the first for `start` itself."""
+        offsets, times = self._offsets, self._times
+        if (loaded := len(offsets) * _MOVE.size) < self.times_size:
+            pairs = array("Q", os.pread(self.times_fd, self.times_size - loaded, loaded))
+            offsets += pairs[::2]
+            times += pairs[1::2]
+        first = max(bisect_right(offsets, start) - 1, 0)
+        last = bisect_right(offsets, end)
+        if last <= first:
+            return [Moment(start, int(os.fstat(self.fd).st_mtime * 1000))]
+        return list(map(Moment, offsets[first:last], times[first:last]))
+
+    def close(self) -> None:
+        os.close(self.fd)
+        os.close(self.times_fd)
+
+    def delete(self) -> None:
+        self.close()
+        self.path.unlink(missing_ok=True)
+        self.times_path.unlink(missing_ok=True)
+
+
+class Journal:
+    """The journal directory, opened by one process at a time. Nothing here blocks but the disk.
+
+    `dropped` lists what was lost because the journal was full; whoever reports it clears it.
+    Raises `JournalError` where the directory cannot be used.
+    """
+
+    def __init__(self, directory: Path, *, segment_bytes: int, max_bytes: int, start_at: int = 0) -> None:
+        self._directory = directory
+        self._segment_bytes = segment_bytes
+        self._max_bytes = max_bytes
+        self._last_move_ms = 0
+        self._released = start_at
+        self.dropped: list[Dropped] = []
+        self._lock = _lock(directory)
+        try:
+            self._segments = [_Segment(directory, start) for start in _starts(directory)]
+            if not self._segments or self._segments[-1].end < start_at:
+                # After a power cut the checkpoint can be ahead of what had reached the disk.
+                self._segments.append(_Segment(directory, start_at, create=True))
+            self._connections = self._load_connections()
+        except OSError as error:
+            os.close(self._lock)
+            raise JournalError(f"{directory}: {error.strerror} ({error.filename})") from error
+
+    @property
+    def start(self) -> int:
+        """Offset of the oldest byte that is kept."""
+        return self._segments[0].start
+
+    @property
+    def end(self) -> int:
+        """Offset of the next byte to come."""
+        return self._segments[-1].end
+
+    @property
+    def size(self) -> int:
+        """Bytes kept on disk, without the notes of times."""
+        return sum(segment.end - segment.start for segment in self._segments)
+
+    # Writing: the recorder's side.
+
+    def splice_from(self, pipe: int, count: int, now_ms: int) -> int:
+        """Move up to `count` bytes from a pipe to the journal's end; return how many were moved.
+
+        The bytes do not pass through this process. Raises `OSError` (ENOSPC): what was not moved is still
+        in the pipe.
+        """
+        segment = self._writable()
+        moved = os.splice(pipe, segment.fd, count, offset_dst=segment.end - segment.start)
+        self._note(segment, now_ms)
+        segment.end += moved
+        return moved
+
+    def append(self, data: bytes, now_ms: int) -> None:
+        """Write bytes that are already in this process: a TLS connection's. Raises `OSError` (ENOSPC).
+
+        After an error nothing of `data` is in the journal.
+        """
+        segment = self._writable()
+        at = segment.end - segment.start
+        view = memoryview(data)
+        while view:
+            written = os.pwrite(segment.fd, view, at)
+            at += written
+            view = view[written:]
+        self._note(segment, now_ms)
+        segment.end = segment.start + at
+
+    def begin_connection(self, identity: Identity, now_ms: int) -> None:
+        """Mark that another connection begins here, and who the Asterisk behind it is. Raises `OSError`."""
+        # The note first: a boundary without one would be taken for garbage from the network.
+        connection = _Connection(self.end, identity)
+        line = json.dumps({"offset": connection.offset, **asdict(identity)}) + "\n"
+        with (self._directory / "connections.jsonl").open("a", encoding="utf-8") as file:
+            file.write(line)
+        self._connections.append(connection)
+        self.append(BOUNDARY, now_ms)
+
+    def roll(self) -> None:
+        """Begin a new segment, so that the one before can be deleted once delivered. Raises `OSError`."""
+        self._make_room()
+        self._segments.append(_Segment(self._directory, self.end, create=True))
+        self._last_move_ms = 0
+
+    def _writable(self) -> _Segment:
+        segment = self._segments[-1]
+        if segment.end - segment.start >= self._segment_bytes:
+            self.roll()
+        return self._segments[-1]
+
+    def _make_room(self) -> None:
+        while len(self._segments) > 1 and self.size + self._segment_bytes > self._max_bytes:
+            oldest = self._segments.pop(0)
+            lost_from = max(oldest.start, self._released)
+            if lost_from < oldest.end:
+                events = _count_blocks(oldest.fd, lost_from - oldest.start)
+                self.dropped.append(Dropped(lost_from, oldest.end, events))
+            oldest.delete()
+
+    def _note(self, segment: _Segment, now_ms: int) -> None:
+        if now_ms != self._last_move_ms:
+            segment.times_size += os.pwrite(
+                segment.times_fd, _MOVE.pack(segment.end, now_ms), segment.times_size
+            )
+            self._last_move_ms = now_ms
+
+    def sync(self) -> None:
+        """Wait until all that has been written is on the disk. May be called from another thread."""
+        for segment in self._segments[-2:]:
+            for path in (segment.path, segment.times_path):
+                # Files of its own: the other thread may close or delete its own at any moment.
+                with contextlib.suppress(FileNotFoundError):
+                    _sync(path)
+        _sync(self._directory)
+
+    # Reading: the pipeline's side.
+
+    def next_readable(self, position: int) -> int:
+        """Return `position`, or the next offset that is still there where its bytes are gone."""
+        for segment in self._segments:
+            if position < segment.end:
+                return max(position, segment.start)
+        return max(position, self.end)
+
+    def read(self, position: int, size: int) -> bytes:
+        """Return up to `size` bytes at `position`, which is readable; none at the end."""
+        segment = self._segment_at(position)
+        return os.pread(segment.fd, min(size, segment.end - position), position - segment.start)
+
+    def moments(self, start: int, end: int) -> list[Moment]:
+        """Return when the bytes from `start` to `end`, which are of one read, were taken from Asterisk.
+
+        The first moment holds for `start`.
+        """
+        return self._segment_at(start).moments(start, end)
+
+    def identity_at(self, position: int) -> Identity | None:
+        """Return who the Asterisk was whose bytes stand at `position`, `None` where nothing is known."""
+        index = bisect_right(self._connections, position, key=itemgetter(0))
+        return self._connections[index - 1].identity if index else None
+
+    def begins_connection(self, position: int) -> bool:
+        """Tell whether the NUL at `position` was written here, as a connection's beginning."""
+        return any(connection.offset == position for connection in self._connections)
+
+    def release(self, position: int) -> None:
+        """Delete the segments of which nothing at or after `position` is needed any more."""
+        self._released = position
+        while len(self._segments) > 1 and self._segments[0].end <= position:
+            self._segments.pop(0).delete()
+
+    def close(self) -> None:
+        """Close the files and let another process have the directory."""
+        for segment in self._segments:
+            segment.close()
+        os.close(self._lock)
+
+    def _segment_at(self, position: int) -> _Segment:
+        index = bisect_right(self._segments, position, key=attrgetter("start"))
+        return self._segments[max(index - 1, 0)]
+
+    def _load_connections(self) -> list[_Connection]:
+        """Read the notes of connections; drop those that end before the oldest byte."""
+        connections: list[_Connection] = []
+        path = self._directory / "connections.jsonl"
+        if not path.exists():
+            return connections
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            # A crash may have left half a line; the connection it noted had not begun.
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                fields = json.loads(line)
+                connections.append(_Connection(int(fields.pop("offset")), Identity(**fields)))
+        needed = [each for each in connections if each.offset > self.start]
+        current = [each for each in connections if each.offset <= self.start][-1:]
+        connections = current + needed
+        lines = [json.dumps({"offset": each.offset, **asdict(each.identity)}) + "\n" for each in connections]
+        replace_file(path, "".join(lines).encode())
+        return connections
+
+
+def _lock(directory: Path) -> int:
+    try:
+        directory.mkdir(mode=0o750, parents=True, exist_ok=True)
+        descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    except OSError as error:
+        raise JournalError(
+            f"{directory}: the journal's directory cannot be used: {error.strerror} ([journal] directory)"
+        ) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise JournalError(
+            f"{directory}: another amikafka is using this journal; give each its own [journal] directory"
+        ) from error
+    return descriptor
+
+
+def _starts(directory: Path) -> list[int]:
+    """Return the first offsets of the segments, oldest first."""
+    return sorted(int(path.stem) for path in directory.glob("*.log") if path.stem.isdigit())
+
+
+def _count_blocks(fd: int, offset: int) -> int:
+    """Count the events and responses that end in a file at or after `offset`."""
+    count = 0
+    tail = b""
+    while data := os.pread(fd, _COUNTED_AT_ONCE, offset):
+        count += (tail + data).count(END)
+        tail = data[-(len(END) - 1) :]
+        offset += len(data)
+    return count
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

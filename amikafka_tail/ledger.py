@@ -1,0 +1,78 @@
+"""What has been sent and not yet delivered; releases offsets in reading order as delivery reports come in."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, NamedTuple
+
+
+class Failure(NamedTuple):
+    """A message that Kafka did not take, as its delivery report told."""
+
+    receipt: Receipt
+    error: Any
+    message: Any
+
+
+class Receipt:
+    """Stands for one chunk that was read: `start` to `end` in the source.
+
+    Each message produced from the chunk adds one to `pending`, and the receipt holds one for itself until the
+    chunk's last message is sent. `report` is the delivery callback of all of them.
+    """
+
+    __slots__ = ("_failures", "end", "pending", "start")
+
+    def __init__(self, start: int, end: int, failures: list[Failure]) -> None:
+        self.start = start
+        self.end = end
+        self.pending = 1
+        self._failures = failures
+
+    def report(self, error: Any, message: Any) -> None:
+        """Take the delivery report of one message. Called from the producer's poll, never raises."""
+        if error is None:
+            self.pending -= 1
+        else:
+            self._failures.append(Failure(self, error, message))
+
+    def settle_one(self) -> None:
+        """Give up one hold: a message that went to the dead letters, or the receipt's own."""
+        self.pending -= 1
+
+
+class Ledger:
+    """The open receipts in reading order. `position` is the offset before which everything is delivered."""
+
+    def __init__(self, position: int) -> None:
+        self.position = position
+        self.failures: list[Failure] = []
+        self._receipts: deque[Receipt] = deque()
+
+    def open(self, start: int, end: int) -> Receipt:
+        """Open the receipt of the next chunk. Chunks are opened in reading order."""
+        receipt = Receipt(start, end, self.failures)
+        self._receipts.append(receipt)
+        return receipt
+
+    def settle(self) -> int:
+        """Release finished receipts from the front; return the offset that everything before is delivered."""
+        receipts = self._receipts
+        while receipts and not receipts[0].pending:
+            self.position = receipts.popleft().end
+        return self.position
+
+    @property
+    def open_receipts(self) -> int:
+        """How many chunks are not delivered whole."""
+        return len(self._receipts)
+
+    def abandon(self) -> int:
+        """Forget what is open, to read it again; return the offset to go back to.
+
+        Reports that still come for abandoned messages go to receipts that nobody looks at any more.
+        """
+        position = self.settle()
+        self._receipts.clear()
+        self.failures = []
+        return position
