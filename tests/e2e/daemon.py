@@ -1,0 +1,223 @@
+"""The daemon under test as a process of its own, with a stand-in for systemd's side of it."""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from waiting import wait_for
+
+T = TypeVar("T")
+PROJECT = Path(__file__).resolve().parents[2]
+# Puts the descriptors that are handed over where systemd puts them, then becomes the daemon.
+HAND_OVER = """
+import fcntl, os, sys
+names, command = sys.argv[1].split(":"), sys.argv[2:]
+given = [fcntl.fcntl(int(number), fcntl.F_DUPFD, 100) for number in os.environ.pop("E2E_FDS").split(",")]
+for place, number in enumerate(given, 3):
+    os.dup2(number, place, inheritable=True)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(given)), LISTEN_FDNAMES=":".join(names))
+os.execv(command[0], command)
+"""
+
+
+class ServiceManager:
+    """The socket that NOTIFY_SOCKET names: collects what the daemon says, keeps what it hands over."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.messages: list[dict[str, str]] = []
+        self.store: list[tuple[str, int]] = []
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(path))
+        self._thread = threading.Thread(target=self._receive, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop listening and close all that is kept."""
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as farewell:
+            farewell.sendto(b"E2E_END=1", str(self.path))
+        self._thread.join(10)
+        self._socket.close()
+        self.forget()
+        self.path.unlink(missing_ok=True)
+
+    def forget(self) -> None:
+        """Close what is kept, as systemd does when a unit has stopped for good."""
+        while self.store:
+            os.close(self.store.pop()[1])
+
+    def said(self, name: str) -> list[str]:
+        """Return every value that a variable was given: `said("STATUS")`."""
+        return [message[name] for message in list(self.messages) if name in message]
+
+    def _receive(self) -> None:
+        space = socket.CMSG_SPACE(16 * array.array("i").itemsize)
+        while True:
+            data, controls, _, _ = self._socket.recvmsg(65536, space)
+            message = dict(line.partition("=")[::2] for line in data.decode().splitlines())
+            handed = array.array("i")
+            for level, kind, content in controls:
+                if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                    handed.frombytes(content[: len(content) - len(content) % handed.itemsize])
+            if "E2E_END" in message:
+                return
+            self._keep(message, handed)
+            self.messages.append(message)
+
+    def _keep(self, message: dict[str, str], handed: Sequence[int]) -> None:
+        name = message.get("FDNAME", "stored")
+        if message.get("FDSTORE") == "1":
+            self.store += [(name, number) for number in handed]
+            return
+        for number in handed:
+            os.close(number)
+        if message.get("FDSTOREREMOVE") == "1":
+            for pair in [pair for pair in self.store if pair[0] == name]:
+                self.store.remove(pair)
+                os.close(pair[1])
+
+
+class Daemon:
+    """`python -m amikafka_tail run -c FILE` in a directory of its own.
+
+    With `hand_over` the descriptors that it stored come back to it at the next start, as under systemd.
+    """
+
+    def __init__(self, directory: Path, configuration: str, *, hand_over: bool = False) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.directory = directory
+        self.configuration = directory / "ami_kafka.conf"
+        self.configuration.write_text(configuration)
+        self.output = directory / "output"
+        self.output.touch()
+        self.manager = ServiceManager(directory / "notify")
+        self.process: subprocess.Popen[bytes] | None = None
+        self._hand_over = hand_over
+
+    def start(self, *arguments: str) -> Daemon:
+        """Start it. Returns at once."""
+        assert self.process is None or self.process.poll() is not None, "it is running"
+        command = [sys.executable, "-m", "amikafka_tail", "run", "-c", str(self.configuration), *arguments]
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(PROJECT),
+            "PYTHONUNBUFFERED": "1",
+            "AMIKAFKA_LOAD_PLUGINS": "",
+            "NOTIFY_SOCKET": str(self.manager.path),
+        }
+        store = list(self.manager.store) if self._hand_over else []
+        if self._hand_over:
+            environment["FDSTORE"] = "16"
+        if store:
+            environment["E2E_FDS"] = ",".join(str(number) for _, number in store)
+            command = [sys.executable, "-c", HAND_OVER, ":".join(name for name, _ in store), *command]
+        with self.output.open("ab") as out:
+            self.process = subprocess.Popen(
+                command,
+                cwd=self.directory,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                pass_fds=[number for _, number in store],
+            )
+        return self
+
+    @property
+    def running(self) -> bool:
+        """Whether its process is there."""
+        return self.process is not None and self.process.poll() is None
+
+    @property
+    def log(self) -> str:
+        """All it has printed, over all its starts."""
+        return self.output.read_text(errors="replace")
+
+    def signal(self, which: signal.Signals) -> None:
+        """Send it a signal."""
+        assert self.process is not None
+        self.process.send_signal(which)
+
+    def wait_for_exit(self, timeout: float) -> int:
+        """Return its exit status; negative for a signal."""
+        assert self.process is not None
+        try:
+            return self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise TimeoutError(f"still running after {timeout:g} s\n{self.tail()}") from None
+
+    def stop(self, timeout: float = 20) -> int:
+        """End it as systemd does; return its exit status."""
+        self.signal(signal.SIGTERM)
+        return self.wait_for_exit(timeout)
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        self.signal(signal.SIGKILL)
+        self.wait_for_exit(10)
+
+    def wait_for_log(self, pattern: str, timeout: float = 20, *, after: int = 0) -> re.Match[str]:
+        """Wait until its output, from character `after` on, has a match of a regular expression."""
+        return self.wait_for(
+            lambda: re.search(pattern, self.log[after:]), timeout, f"{pattern!r} in the output"
+        )
+
+    def wait_for_word(self, name: str, timeout: float = 20, *, count: int = 1) -> list[str]:
+        """Wait until it has told the service manager a variable `count` times; return the values."""
+
+        def said() -> list[str] | None:
+            values = self.manager.said(name)
+            return values if len(values) >= count else None
+
+        return self.wait_for(said, timeout, f"{name} on the notify socket")
+
+    def wait_for(self, condition: Callable[[], T], timeout: float, what: str) -> T:
+        """Wait for something while it runs; fail at once, with its output, when it has ended."""
+
+        def condition_or_end() -> T:
+            if (result := condition()) or self.running:
+                return result
+            status = None if self.process is None else self.process.returncode
+            raise AssertionError(f"ended with {status} while waiting for {what}\n{self.tail()}")
+
+        try:
+            return wait_for(condition_or_end, timeout, what)
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}\n{self.tail()}") from None
+
+    def tail(self, lines: int = 40) -> str:
+        """Return the end of its output."""
+        return "\n".join(self.log.splitlines()[-lines:])
+
+    def journal(self) -> bytes:
+        """Return every byte that stands in its journal now, segments in order of their names."""
+        found = []
+        for path in sorted((self.directory / "journal").rglob("*.log")):
+            with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
+                found.append(path.read_bytes())
+        return b"".join(found)
+
+    def resident(self) -> int:
+        """Return its resident memory in bytes."""
+        assert self.process is not None
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        match = re.search(r"VmRSS:\s+(\d+) kB", status)
+        assert match is not None
+        return int(match[1]) * 1024
+
+    def close(self) -> None:
+        """End it, whatever state it is in."""
+        if self.running:
+            self.kill()
+        self.manager.close()

@@ -1,0 +1,282 @@
+"""The real Apache Kafka: one KRaft node on loopback, from the jars that Maven fetches once."""
+
+from __future__ import annotations
+
+import base64
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+from machine import alone, cache, free_port, need_program, run_logged
+from waiting import Unavailable, wait_for
+
+POM = Path(__file__).with_name("kafka-pom.xml")
+JAVA_OPTIONS = ("-Xms128m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData")
+LOG4J = """
+rootLogger.level = warn
+rootLogger.appenderRef.out.ref = out
+appender.out.type = Console
+appender.out.name = out
+appender.out.layout.type = PatternLayout
+appender.out.layout.pattern = [%d] %p %m (%c)%n
+"""
+PROPERTIES = """
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=PLAINTEXT
+log.dirs={data}
+num.network.threads=2
+num.io.threads=2
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+auto.create.topics.enable={auto_create}
+"""
+
+
+def kafka_jars() -> Path:
+    """Return the directory with the broker's jars, fetched now if it is not there."""
+    java = need_program("java", "default-jre-headless")
+    try:
+        subprocess.run([java, "-version"], capture_output=True, check=True, timeout=60)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise Unavailable(f"java does not run: {error}") from error
+    version = re.search(r"<kafka.version>(.+?)<", POM.read_text())
+    assert version is not None
+    jars = cache() / f"kafka-{version[1]}"
+    with alone("kafka"):
+        if not jars.exists():
+            maven = need_program("mvn", "maven")
+            making = jars.with_name(f"{jars.name}.making")
+            shutil.rmtree(making, ignore_errors=True)
+            command = [maven, "-q", "-B", "-f", str(POM), "dependency:copy-dependencies"]
+            run_logged([*command, f"-DoutputDirectory={making}"], cache() / "kafka.log", 900)
+            making.rename(jars)
+    return jars
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One message as a consumer gets it."""
+
+    partition: int
+    offset: int
+    key: bytes | None
+    headers: list[tuple[str, bytes]]
+    value: bytes
+    timestamp: int
+
+
+class Kafka:
+    """A broker that can be stopped, killed and started again with what it held."""
+
+    def __init__(self, jars: Path, directory: Path, *, auto_create: bool = False) -> None:
+        self.port = free_port()
+        self.bootstrap = f"127.0.0.1:{self.port}"
+        self.log = directory / "kafka.log"
+        self._class_path = f"{jars}/*"
+        self._properties = directory / "server.properties"
+        self._log4j = directory / "log4j2.properties"
+        self._process: subprocess.Popen[bytes] | None = None
+        directory.mkdir(parents=True, exist_ok=True)
+        self._log4j.write_text(LOG4J)
+        self._properties.write_text(
+            PROPERTIES.format(
+                port=self.port,
+                controller=free_port(),
+                data=directory / "data",
+                auto_create=str(auto_create).lower(),
+            )
+        )
+        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        storage_tool = ("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self._properties))
+        subprocess.run(self._java(*storage_tool), check=True, capture_output=True, timeout=60)
+
+    def _java(self, *arguments: str) -> list[str]:
+        log4j = f"-Dlog4j2.configurationFile={self._log4j}"
+        return [
+            need_program("java", "default-jre-headless"),
+            *JAVA_OPTIONS,
+            log4j,
+            "-cp",
+            self._class_path,
+            *arguments,
+        ]
+
+    @property
+    def running(self) -> bool:
+        """Whether its process is there."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Start it, if it is not running, and wait until it serves."""
+        if self.running:
+            return
+        with self.log.open("ab") as out:
+            self._process = subprocess.Popen(
+                self._java("kafka.Kafka", str(self._properties)),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+            )
+        wait_for(self._listening, 60, f"Kafka to listen, see {self.log}", 0.1)
+        admin = self.admin()
+        wait_for(lambda: _serves(admin), 60, f"Kafka to serve, see {self.log}", 0.1)
+
+    def _listening(self) -> bool:
+        assert self.running, f"Kafka ended: {self.log.read_text(errors='replace')[-2000:]}"
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def stop(self) -> None:
+        """Shut it down in order."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        self._end(signal.SIGKILL)
+
+    def _end(self, how: signal.Signals) -> None:
+        if self._process is None:
+            return
+        self._process.send_signal(how)
+        try:
+            self._process.wait(30)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+    def admin(self) -> AdminClient:
+        """Return a client for administration."""
+        return AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
+
+    def create_topic(self, name: str, partitions: int = 1) -> str:
+        """Create a topic and wait until it can be used; return its name."""
+        admin = self.admin()
+        for done in admin.create_topics([NewTopic(name, partitions, 1)]).values():
+            done.result(30)
+        wait_for(lambda: _leaders(admin, name) == partitions, 30, f"topic {name}")
+        return name
+
+    def reader(self, topic: str) -> TopicReader:
+        """Return a reader of a topic from its beginning."""
+        return TopicReader(self.bootstrap, topic)
+
+    def read(self, topic: str) -> list[Record]:
+        """Return all that a topic holds now, by partition and offset."""
+        with self.reader(topic) as reader:
+            reader.catch_up()
+            return sorted(reader.records, key=lambda record: (record.partition, record.offset))
+
+
+class TopicReader:
+    """Reads a topic from its beginning; `records` grows with each wait, in order within a partition."""
+
+    def __init__(self, bootstrap: str, topic: str) -> None:
+        self.records: list[Record] = []
+        self._topic = topic
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": bootstrap,
+                "group.id": f"e2e-{uuid.uuid4()}",
+                "enable.auto.commit": False,
+                "enable.partition.eof": False,
+                "isolation.level": "read_uncommitted",
+                "log_level": 0,
+            }
+        )
+        partitions = self._consumer.list_topics(topic, timeout=20).topics[topic].partitions
+        self._partitions = sorted(partitions)
+        self._consumer.assign([TopicPartition(topic, partition, 0) for partition in self._partitions])
+
+    def __enter__(self) -> TopicReader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._consumer.close()
+
+    def poll(self, timeout: float = 0.1) -> int:
+        """Take what has come; return how many records that were."""
+        before = len(self.records)
+        for message in self._consumer.consume(2000, timeout):
+            if message.error() is None:
+                self.records.append(
+                    Record(
+                        partition=message.partition(),
+                        offset=message.offset(),
+                        key=message.key(),
+                        headers=message.headers() or [],
+                        value=message.value() or b"",
+                        timestamp=message.timestamp()[1],
+                    )
+                )
+        return len(self.records) - before
+
+    def wait_for_record(self, wanted: Callable[[Record], bool], timeout: float, what: str) -> Record:
+        """Read until a record is what is wanted; return it. Looks at those already read, too."""
+        looked_at = 0
+
+        def found() -> Record | None:
+            nonlocal looked_at
+            self.poll()
+            while looked_at < len(self.records):
+                looked_at += 1
+                if wanted(self.records[looked_at - 1]):
+                    return self.records[looked_at - 1]
+            return None
+
+        return wait_for(found, timeout, what, 0)
+
+    def catch_up(self, timeout: float = 60) -> None:
+        """Read up to what the topic holds now."""
+        ends = {}
+        for partition in self._partitions:
+            low, high = self._consumer.get_watermark_offsets(
+                TopicPartition(self._topic, partition), timeout=20
+            )
+            if high > low:
+                ends[partition] = high
+
+        def reached() -> bool:
+            self.poll()
+            last = {record.partition: record.offset for record in self.records}
+            return all(last.get(partition, -1) >= end - 1 for partition, end in ends.items())
+
+        wait_for(reached, timeout, f"all of {self._topic}", 0)
+
+
+def _serves(admin: AdminClient) -> bool:
+    try:
+        return len(admin.list_topics(timeout=2).brokers) > 0
+    except KafkaException:
+        return False
+
+
+def _leaders(admin: AdminClient, topic: str) -> int:
+    try:
+        found = admin.list_topics(topic, timeout=5).topics[topic]
+    except KafkaException:
+        return 0
+    return sum(partition.leader >= 0 for partition in found.partitions.values())

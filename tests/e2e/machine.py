@@ -1,0 +1,69 @@
+"""What the tests need from the machine: a place for what is made once, free ports, programs."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from waiting import Unavailable
+
+
+def cache() -> Path:
+    """Return the directory that holds what is made once and kept: the chroot and Kafka's jars."""
+    return Path(os.environ.get("AMIKAFKA_E2E_CACHE") or "/var/tmp/amikafka-e2e")
+
+
+@contextlib.contextmanager
+def alone(name: str) -> Iterator[None]:
+    """Hold the cache's lock `name`, so that two test runs never make the same thing at once."""
+    try:
+        cache().mkdir(parents=True, exist_ok=True)
+        lock = (cache() / f"{name}.lock").open("w")
+    except OSError as error:
+        raise Unavailable(f"cannot write to {cache()}: {error}") from error
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def free_port() -> int:
+    """Return a TCP port of loopback that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def need_program(name: str, package: str) -> str:
+    """Return the path of a program; install Debian's package where that is possible and it is missing.
+
+    Raises `Unavailable` when it cannot be had.
+    """
+    if (found := shutil.which(name)) is not None:
+        return found
+    if os.geteuid() == 0 and shutil.which("apt-get"):
+        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        for command in (["update"], ["install", "-y", "--no-install-recommends", package]):
+            subprocess.run(["apt-get", "-q", *command], env=environment, capture_output=True, timeout=600)
+        if (found := shutil.which(name)) is not None:
+            return found
+    raise Unavailable(f"{name} is missing (Debian's package {package})")
+
+
+def run_logged(command: Sequence[str], log: Path, timeout: float, **more: object) -> None:
+    """Run a command, its output into `log`. Raises `Unavailable` with the last lines when it fails."""
+    with log.open("wb") as out:
+        try:
+            status = subprocess.run(
+                command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, timeout=timeout, **more
+            ).returncode
+        except subprocess.TimeoutExpired:
+            status = f"no end after {timeout:g} s"
+    if status != 0:
+        tail = "\n".join(log.read_text(errors="replace").splitlines()[-8:])
+        raise Unavailable(f"{Path(command[0]).name} failed ({status}), see {log}:\n{tail}")
