@@ -25,9 +25,7 @@ def load(path: Path) -> Checkpoint | None:
     try:
         stored = json.loads(path.read_bytes())
         if stored["version"] != VERSION:
-            raise JournalError(
-                f"{path}: written by another version of amikafka: its format is {stored['version']}, not {VERSION}"
-            )
+            raise JournalError(f"{path}: is of format {stored['version']}; this amikafka reads {VERSION}")
         return Checkpoint(epoch=str(stored["epoch"]), offset=int(stored["offset"]))
     except FileNotFoundError:
         return None

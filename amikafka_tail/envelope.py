@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from amikafka_tail.ami.event import LINE_BREAKS, Event, split_line
+from amikafka_tail.ami.event import CRLF, Event, split_line
 from amikafka_tail.config.identity import Identity
 
-Headers = list[tuple[str, bytes]]
+Headers = list[tuple[str, str | bytes | None]]
 Envelope = Callable[[Event], tuple[bytes | None, Headers, int]]
 MAX_KINDS = 2048
 """Kinds of events remembered before starting afresh: a dialplan can make up event names without end."""
@@ -40,7 +40,7 @@ def envelopes(identity: Identity, format_name: str, key: str = "event") -> Envel
     `key` is `event`, `linkedid`, `uniqueid`, `none` or a header's name; where an event has no such header its
     name is the key.
     """
-    before = [("entity_id", identity.entity_id.encode())]
+    before: Headers = [("entity_id", identity.entity_id.encode())]
     if identity.system_name:
         before.append(("system_name", identity.system_name.encode()))
     before.append(("asterisk_version", identity.asterisk_version.encode()))
@@ -61,22 +61,17 @@ def envelopes(identity: Identity, format_name: str, key: str = "event") -> Envel
         ]
         return kind.headers
 
-    def learn(event: Event) -> tuple[_Kind, int]:
-        lines = LINE_BREAKS.split(event.raw, 3)
-        privilege = split_line(lines[1]) if len(lines) > 1 else (b"", b"")
-        category = b""
-        if privilege[0] == b"Privilege":
-            category = b",".join([part for part in privilege[1].split(b",") if part != b"all"])
-        kind = _Kind(split_line(lines[0])[1], category)
-        if len(kinds) >= MAX_KINDS:
-            kinds.clear()
-        kinds[b"\r\n".join(lines[:2])] = kind
-        moment = event.captured_ms
-        if len(lines) > 2 and privilege[0] == b"Privilege":
-            name, stamp = split_line(lines[2])
-            if name == b"Timestamp":
-                moment = _milliseconds(stamp, moment)
-        return kind, moment
+    def look(event: Event) -> tuple[_Kind, int]:
+        lines = event.raw.split(CRLF, 3)
+        head = CRLF.join(lines[:2])
+        kind = kinds.get(head)
+        if kind is None:
+            if len(kinds) >= MAX_KINDS:
+                kinds.clear()
+            kind = kinds[head] = _Kind(event.name_bytes, _category(lines))
+        if len(lines) > 2 and lines[1].startswith(b"Privilege: ") and lines[2].startswith(b"Timestamp: "):
+            return kind, _milliseconds(lines[2][11:], event.captured_ms)
+        return kind, event.captured_ms
 
     def envelope(event: Event) -> tuple[bytes | None, Headers, int]:
         head, _, rest = event.raw.partition(b"\r\nTimestamp: ")
@@ -85,12 +80,20 @@ def envelopes(identity: Identity, format_name: str, key: str = "event") -> Envel
         if kind is not None and stamp[10:11] == b"." and (digits := stamp.replace(b".", b"")).isdigit():
             moment = int(digits)
         else:
-            kind, moment = learn(event)
+            kind, moment = look(event)
         second = moment // 1000
         headers = kind.headers if kind.second == second else headers_of(kind, second)
         return (kind.name if choose_key is None else choose_key(event, kind.name)), headers, moment
 
     return envelope
+
+
+def _category(lines: list[bytes]) -> bytes:
+    """Return the Privilege classes without the `all` that Asterisk puts behind them."""
+    name, value = split_line(lines[1]) if len(lines) > 1 else (b"", b"")
+    if name != b"Privilege":
+        return b""
+    return b",".join([part for part in value.split(b",") if part != b"all"])
 
 
 def _milliseconds(stamp: bytes, otherwise: int) -> int:

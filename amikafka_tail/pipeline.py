@@ -1,0 +1,357 @@
+"""The pipeline: reads the journal, cuts it into events, filters, renders and sends them.
+
+One loop in one thread. `Pipeline.step` does one round of it and never waits for Kafka; what comes back from
+Kafka moves the checkpoint or, where a message was not taken, takes the pipeline back to it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from traceback import format_exception
+from typing import NamedTuple, Protocol
+
+from amikafka_tail.ami.event import Event
+from amikafka_tail.ami.framing import END, MAX_BLOCK, Framer
+from amikafka_tail.config.identity import Identity
+from amikafka_tail.dead_letters import DeadLetters
+from amikafka_tail.envelope import Envelope
+from amikafka_tail.journal import Moment
+from amikafka_tail.ledger import Failure, Ledger, Receipt
+from amikafka_tail.metrics import Counters
+from amikafka_tail.producer import KafkaError, KafkaException, Producer, describe, is_permanent
+
+CHUNK = 128 * 1024
+MAX_UNDELIVERED = 32 * 1024 * 1024
+"""How far reading may run ahead of the checkpoint, in bytes: bounds memory where events are large."""
+FIRST_RETRY, LONGEST_RETRY = 1.0, 30.0
+"""Seconds to wait before going on after a failure: doubled each time, until something is delivered."""
+EVENT = b"Event: "
+NOT_EVENTS = (b"Response: ", b"Asterisk Call Manager/")
+
+log = logging.getLogger("amikafka.pipeline")
+Filter = Callable[[Event], "bool | Event | None"]
+
+
+class Log(Protocol):
+    """What the pipeline reads from: bytes at positions, again whenever asked. `Journal` describes each."""
+
+    @property
+    def end(self) -> int:
+        """Offset of the next byte to come."""
+
+    def next_readable(self, position: int) -> int:
+        """Return `position`, or the next offset that is still there where its bytes are gone."""
+
+    def read(self, position: int, size: int) -> bytes:
+        """Return up to `size` bytes at `position`; none at the end."""
+
+    def moments(self, start: int, end: int) -> list[Moment]:
+        """Return when the bytes of one read were captured; the first moment holds for `start`."""
+
+    def identity_at(self, position: int) -> Identity | None:
+        """Return who the Asterisk was whose bytes stand at `position`."""
+
+    def begins_connection(self, position: int) -> bool:
+        """Tell whether the NUL at `position` marks a connection's beginning."""
+
+
+class Route(NamedTuple):
+    """How the events of one Asterisk become messages."""
+
+    envelope: Envelope
+    render: Callable[[Event], bytes]
+
+
+class FilterFailed(Exception):
+    """A filter raised; its own exception is the cause."""
+
+
+def chain(filters: Sequence[tuple[str, Filter]]) -> Callable[[Event], Event | None] | None:
+    """Make one function of named filters, `None` of none. It raises `FilterFailed` with the filter's name."""
+    if not filters:
+        return None
+
+    def choose(event: Event) -> Event | None:
+        for name, keep in filters:
+            try:
+                verdict = keep(event)
+            except Exception as error:
+                raise FilterFailed(name) from error
+            if verdict is not True:
+                if not verdict:
+                    return None
+                event = verdict
+        return event
+
+    return choose
+
+
+class Pipeline:
+    """Carries a log to Kafka from a checkpoint on.
+
+    `route` makes the envelope and the renderer for an identity, `connect` makes a producer; both are called
+    again when another Asterisk answers or the producer has to be replaced. `fallback` is who the Asterisk is
+    as long as the log does not say. `clock` gives monotonic seconds. With `in_block` the position may be in
+    the middle of an event, whose rest is passed over.
+    """
+
+    def __init__(
+        self,
+        source: Log,
+        position: int,
+        *,
+        in_block: bool = False,
+        topic: str,
+        choose: Callable[[Event], Event | None] | None,
+        format_name: str,
+        route: Callable[[Identity], Route],
+        fallback: Identity,
+        connect: Callable[[], Producer],
+        dead_letters: DeadLetters,
+        counters: Counters,
+        clock: Callable[[], float],
+    ) -> None:
+        self.ledger = Ledger(position)
+        self._source = source
+        self._topic = topic
+        self._choose = choose
+        self._format_name = format_name
+        self._make_route = route
+        self._fallback = fallback
+        self._connect = connect
+        self._dead_letters = dead_letters
+        self._counters = counters
+        self._clock = clock
+        self._retry_after = FIRST_RETRY
+        self._resume_at = 0.0
+        self._given_up: set[int] = set()
+        self._sending: Iterator[None] | None = None
+        self.producer = connect()
+        self._read_from(position, in_block=in_block)
+
+    @property
+    def lag(self) -> int:
+        """Bytes of the log that are not delivered."""
+        return self._source.end - self.ledger.position
+
+    @property
+    def paused_until(self) -> float | None:
+        """When to go on after a failure, on the clock; `None` when there is nothing to wait for."""
+        return self._resume_at if self._resume_at > self._clock() else None
+
+    def step(self) -> bool:
+        """Do one round: take reports, release offsets, send one chunk. Return whether a chunk was sent.
+
+        Blocks for nothing but the disk. Raises `OSError` where the log cannot be read.
+        """
+        self.producer.poll(0)
+        if self.ledger.failures or self.producer.fatal:
+            self._recover()
+        if self.ledger.settle():
+            self._retry_after = FIRST_RETRY
+        if self._sending is None:
+            ahead = self._read_at - self.ledger.position
+            if ahead > MAX_UNDELIVERED or not self.producer.has_room or self.paused_until is not None:
+                return False
+            self._sending = self._read()
+            if self._sending is None:
+                return False
+        if next(self._sending, self) is not self:
+            return False
+        self._sending = None
+        return True
+
+    def _read_from(self, position: int, *, in_block: bool = False) -> None:
+        self._framer = Framer(position, in_block=in_block)
+        self._read_at = position
+        self._captured_ms = 0
+        self._sending = None
+        self._route = self._make_route(self._source.identity_at(position) or self._fallback)
+
+    def _read(self) -> Iterator[None] | None:
+        """Read the next chunk; return what sends its events, `None` where no event is complete."""
+        position = self._source.next_readable(self._read_at)
+        if position != self._read_at:
+            self._read_from(position, in_block=True)
+        data = self._source.read(position, CHUNK)
+        if not data:
+            return None
+        self._read_at += len(data)
+        framer = self._framer
+        overlong = framer.overlong
+        blocks = framer.feed(data)
+        if framer.overlong != overlong:
+            self._counters.overlong += 1
+            log.error("passed over: an event longer than %d bytes: offset=%d", MAX_BLOCK, framer.position)
+        moments = self._source.moments(position, self._read_at)
+        if not blocks:
+            self._captured_ms = self._captured_ms or moments[0].captured_ms
+            return None
+        events = self._events(blocks, framer.first, moments)
+        return self._send(events, self.ledger.open(framer.first, framer.position))
+
+    def _send(self, events: Iterator[Event], receipt: Receipt) -> Iterator[None]:
+        """Send the events of one chunk. Yields when librdkafka's queue is full, to go on where it was."""
+        produce = self.producer.produce
+        report = receipt.report
+        topic = self._topic
+        choose = self._choose
+        for event in events:
+            try:
+                chosen = event if choose is None else choose(event)
+                if chosen is None:
+                    self._counters.filtered += 1
+                    continue
+                envelope, render = self._route
+                key, headers, moment_ms = envelope(chosen)
+                value = render(chosen)
+            except Exception as error:
+                self._set_aside_failed(event, error)
+                continue
+            receipt.pending += 1
+            while True:
+                try:
+                    produce(topic, value, key, -1, report, report, moment_ms, headers)
+                    break
+                except BufferError:
+                    yield
+                except KafkaException as error:
+                    if not self._refused(event, receipt, error.args[0]):
+                        return
+                    break
+            self._counters.sent += 1
+        receipt.settle_one()
+
+    def _events(self, blocks: list[bytes], position: int, moments: list[Moment]) -> Iterator[Event]:
+        """Tell the events from whatever else is in the stream, each with its position and capture time."""
+        coming = iter(moments)
+        moment = next(coming, None)
+        given_up = self._given_up
+        counters = self._counters
+        for block in blocks:
+            at = position
+            position += len(block) + len(END)
+            while moment is not None and moment.offset <= at:
+                self._captured_ms = moment.captured_ms
+                moment = next(coming, None)
+            raw: bytes | None = block
+            if b"\0" in block or not block.startswith(EVENT):
+                raw = self._odd_block(block, at)
+            if raw is not None and at not in given_up:
+                counters.events += 1
+                yield Event(raw, at, self._captured_ms)
+
+    def _odd_block(self, block: bytes, at: int) -> bytes | None:
+        """Return the event in a block that does not look like one, `None` where there is none."""
+        before, nul, after = block.partition(b"\0")
+        if nul and self._source.begins_connection(at + len(before)):
+            self._route = self._make_route(self._source.identity_at(at + len(before)) or self._fallback)
+            if before.endswith(b"\r\n\r"):
+                # Only the last byte of its end is missing: the event is whole.
+                return before[:-3]
+            if before:
+                self._counters.torn += 1
+                log.warning("an event was cut off by a lost connection: offset=%d %r", at, before[:80])
+                self._set_aside(before, at, "cut off by a lost connection")
+            return self._odd_block(after, at + len(before) + 1) if after else None
+        text = block.lstrip(b"\r\n")
+        if text.startswith(EVENT) and not nul:
+            return text
+        if text.startswith(NOT_EVENTS) or not text.strip():
+            return None
+        self._counters.malformed += 1
+        log.warning("neither an event nor a response: offset=%d %r", at, text[:80])
+        self._set_aside(block, at, "not an AMI event")
+        return None
+
+    def _recover(self) -> None:
+        """Act on failed deliveries: give up what is refused for ever, go back for the rest."""
+        failures = list(self.ledger.failures)
+        self.ledger.failures.clear()
+        reason = self.producer.fatal
+        for failure in failures:
+            if (
+                is_permanent(failure.error)
+                and failure.message is not None
+                and self._give_up(self._find(failure), failure.error)
+            ):
+                failure.receipt.settle_one()
+                continue
+            reason = reason or describe(failure.error, self._topic)
+        if reason is not None:
+            self._go_back(reason)
+
+    def _refused(self, event: Event, receipt: Receipt, error: KafkaError) -> bool:
+        """Act on a message that was refused at once; return whether to go on with the next."""
+        if is_permanent(error) and self._give_up(event, error):
+            receipt.settle_one()
+            return True
+        self.ledger.failures.append(Failure(receipt, error, None))
+        return False
+
+    def _give_up(self, event: Event, error: KafkaError) -> bool:
+        """Send an event to the dead letters, so that it is not tried again; return whether that worked."""
+        reason = describe(error, self._topic)
+        log.error("refused by Kafka: %s: event=%r offset=%d", reason, event.name, event.position)
+        self._given_up.add(event.position)
+        return self._set_aside(event.raw, event.position, reason)
+
+    def _find(self, failure: Failure) -> Event:
+        """Find the event of a failed message by reading its chunk once more: a report does not name it."""
+        receipt, _, message = failure
+        wanted = message.value()
+        data = b""
+        if self._source.next_readable(receipt.start) == receipt.start:
+            while missing := receipt.end - receipt.start - len(data):
+                more = self._source.read(receipt.start + len(data), missing)
+                if not more:
+                    break
+                data += more
+        position = receipt.start
+        for block in Framer(position).feed(data):
+            event = Event(block, position)
+            position += len(block) + len(END)
+            if event.position in self._given_up or not block.startswith(EVENT):
+                continue
+            with contextlib.suppress(Exception):  # what a plugin cannot handle is not what was sent
+                chosen = event if self._choose is None else self._choose(event)
+                if chosen is not None and self._route.render(chosen) == wanted:
+                    return event
+        # Another identity by now, or the journal had to give the chunk up: what was sent is all there is.
+        return Event(wanted, receipt.start)
+
+    def _go_back(self, reason: str) -> None:
+        """Begin again at the checkpoint with a fresh producer, after a while."""
+        position = self.ledger.abandon()
+        self._counters.rewinds += 1
+        log.error(
+            "Kafka does not take events: %s; next attempt in %.0f s, from offset=%d; nothing is lost",
+            reason,
+            self._retry_after,
+            position,
+        )
+        self._resume_at = self._clock() + self._retry_after
+        self._retry_after = min(2 * self._retry_after, LONGEST_RETRY)
+        self.producer.discard()
+        self.producer = self._connect()
+        self._given_up = {each for each in self._given_up if each >= position}
+        self._read_from(position)
+
+    def _set_aside_failed(self, event: Event, error: Exception) -> None:
+        """Send an event that a plugin could not handle to the dead letters."""
+        cause, plugin = error, self._format_name
+        if isinstance(error, FilterFailed) and isinstance(error.__cause__, Exception):
+            cause, plugin = error.__cause__, str(error)
+        log.error('plugin "%s" failed: %s: %s: event=%r', plugin, type(cause).__name__, cause, event.name)
+        self._set_aside(event.raw, event.position, "".join(format_exception(cause)), plugin)
+
+    def _set_aside(self, raw: bytes, position: int, reason: str, plugin: str | None = None) -> bool:
+        self._counters.dead_letters += 1
+        try:
+            self._dead_letters.keep(raw, position=position, reason=reason, plugin=plugin)
+        except OSError as error:
+            log.error("%s cannot be written: %s", self._dead_letters.path, error.strerror)
+            return False
+        return True

@@ -1,0 +1,134 @@
+"""The Kafka producer. Only this module imports confluent_kafka, so only it knows librdkafka's ways."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import confluent_kafka
+from confluent_kafka import KafkaError, KafkaException
+
+from amikafka_tail.errors import ConfigError, Problem
+
+__all__ = ["KafkaError", "KafkaException", "Producer", "describe", "is_permanent", "libraries"]
+
+MAX_IN_FLIGHT = 10_000
+"""Messages handed to librdkafka and not yet reported: each costs about 1,700 bytes of memory."""
+
+# Trying the same message again cannot help.
+_PERMANENT = frozenset(
+    {
+        KafkaError.MSG_SIZE_TOO_LARGE,
+        KafkaError.RECORD_LIST_TOO_LARGE,
+        KafkaError.INVALID_MSG_SIZE,
+        KafkaError.INVALID_MSG,
+        KafkaError.INVALID_TIMESTAMP,
+        KafkaError.POLICY_VIOLATION,
+        KafkaError._BAD_MSG,
+        KafkaError._INVALID_ARG,
+        87,  # INVALID_RECORD; confluent-kafka 1.7.0 has no name for it
+    }
+)
+_UNKNOWN_TOPIC = frozenset({KafkaError._UNKNOWN_TOPIC, KafkaError.UNKNOWN_TOPIC_OR_PART})
+_NOT_ALLOWED = frozenset(
+    {
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError._AUTHENTICATION,
+    }
+)
+
+
+def is_permanent(error: KafkaError) -> bool:
+    """Tell whether the broker or librdkafka will refuse this one message for ever."""
+    return error.code() in _PERMANENT
+
+
+def describe(error: KafkaError, topic: str) -> str:
+    """Say in words what an error means to the person who reads the log, with the way out if there is one."""
+    if error.code() in _UNKNOWN_TOPIC:
+        return (
+            f'topic "{topic}" does not exist and the broker does not create it: '
+            "create it, or mend [kafka] topic; nothing is lost meanwhile"
+        )
+    if error.code() in _NOT_ALLOWED:
+        return f'the broker does not let us write to topic "{topic}": {error.str()}'
+    return str(error.str())
+
+
+def libraries() -> str:
+    """Return the versions in use, for logs and reports."""
+    version = confluent_kafka.version()  # a tuple in 1.7.0, later a string
+    name = version[0] if isinstance(version, tuple) else version
+    return f"confluent-kafka {name}, librdkafka {confluent_kafka.libversion()[0]}"
+
+
+class Producer:
+    """One librdkafka producer. `produce` and `poll` are its own methods, called positionally in the loop.
+
+    `produce(topic, value, key, partition, callback, on_delivery, timestamp_ms, headers)` never blocks (the
+    two callbacks are names of one thing). It raises `BufferError` when librdkafka's queue is full and
+    `KafkaException` when the message is refused at once.
+    `poll(seconds)` calls the delivery callbacks. `fatal` is set once the producer can no longer be used.
+
+    Raises `ConfigError` where librdkafka refuses a property; `origins` says which line a property is from.
+    """
+
+    def __init__(
+        self,
+        properties: Mapping[str, str],
+        *,
+        logger: logging.Logger,
+        on_error: Callable[[str], None],
+        origins: Mapping[str, str] | None = None,
+    ) -> None:
+        self.fatal: str | None = None
+        self.max_in_flight = min(
+            MAX_IN_FLIGHT, int(properties.get("queue.buffering.max.messages", MAX_IN_FLIGHT))
+        )
+        self._on_error = on_error
+        configuration: dict[str, Any] = {**properties, "error_cb": self._error}
+        try:
+            self._producer = confluent_kafka.Producer(configuration, logger=logger)
+        except KafkaException as error:
+            raise ConfigError([_problem(error.args[0].str(), origins or {})]) from error
+        self.produce = self._producer.produce
+        self.poll = self._producer.poll
+
+    def __len__(self) -> int:
+        """How many messages are not yet reported."""
+        return len(self._producer)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another chunk may be sent."""
+        return len(self._producer) < self.max_in_flight
+
+    def flush(self, seconds: float) -> int:
+        """Wait until all is reported, at most `seconds`; return how many messages are left. Blocks."""
+        return int(self._producer.flush(seconds))
+
+    def discard(self) -> None:
+        """Throw away what is not sent yet and close, in the background: closing can take a second."""
+        producer = self._producer
+
+        def close() -> None:
+            producer.purge()
+            producer.flush(1)
+
+        threading.Thread(target=close, name="discard-producer", daemon=True).start()
+
+    def _error(self, error: KafkaError) -> None:
+        if error.fatal():
+            self.fatal = str(error.str())
+        self._on_error(str(error.str()))
+
+
+def _problem(text: str, origins: Mapping[str, str]) -> Problem:
+    """Name the line of the configuration that a refused property came from."""
+    for name, origin in origins.items():
+        if f'"{name}"' in text:
+            return Problem(message=f"{origin}: {text}")
+    return Problem(message=f"the Kafka settings are refused: {text}")

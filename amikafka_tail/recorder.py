@@ -1,0 +1,285 @@
+"""The recorder: moves what Asterisk sends into the journal, and keeps the connection up.
+
+It never waits for Kafka. The bytes do not pass through this process: `splice` moves them from the socket to
+a pipe and from the pipe to the segment. (A TLS connection has to be read and written.) A new connection is
+made in a thread of its own, so that the backlog goes on being delivered meanwhile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import queue
+import ssl
+import threading
+from collections.abc import Callable
+
+from amikafka_tail.backoff import Backoff
+from amikafka_tail.config.identity import Identity
+from amikafka_tail.errors import AmikafkaError, LoginRefused, SourceDisconnected
+from amikafka_tail.journal import Journal
+from amikafka_tail.metrics import Counters
+from amikafka_tail.sources.live import Connection, LiveSource
+
+PIPE_BYTES = 1024 * 1024
+MAX_MOVE = 4 * 1024 * 1024
+"""Bytes moved in one round at most, so that the pipeline has its turn."""
+DISK_RETRY = 0.2
+"""Seconds between attempts to write to a full disk."""
+
+log = logging.getLogger("amikafka.recorder")
+
+
+class _DiskError(Exception):
+    """The journal did not take the bytes; they wait in the pipe."""
+
+
+class Recorder:
+    """Records one live source into the journal. `collect` is called from the main loop and does not block.
+
+    `identify` makes the identity of a fresh connection, `wake` is called from the connecting thread when it has
+    finished. `clock` gives monotonic seconds, `now_ms` the time of day in ms.
+    """
+
+    def __init__(
+        self,
+        source: LiveSource,
+        journal: Journal,
+        *,
+        identify: Callable[[Connection], Identity],
+        backoff: Backoff,
+        counters: Counters,
+        wake: Callable[[], None],
+        clock: Callable[[], float],
+        now_ms: Callable[[], int],
+    ) -> None:
+        self.problem: str | None = "connecting"
+        """Why there is no connection now, in words; `None` while there is one."""
+        self._source = source
+        self._journal = journal
+        self._identify = identify
+        self._backoff = backoff
+        self._counters = counters
+        self._wake = wake
+        self._clock = clock
+        self._now_ms = now_ms
+        self._connection: Connection | None = None
+        self._outcome: queue.SimpleQueue[Connection | Exception] = queue.SimpleQueue()
+        self._connecting = False
+        self._connect_at = 0.0
+        self._disk_retry_at = 0.0
+        self._heard_at = 0.0
+        self._pinged_at: float | None = None
+        self._lost_at: float | None = None
+        self._closed = False
+        self._in_pipe = 0
+        self._unwritten = b""
+        self._pipe_out, self._pipe_in = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        with contextlib.suppress(
+            OSError
+        ):  # an unprivileged user may be over /proc/sys/fs/pipe-user-pages-soft
+            fcntl.fcntl(self._pipe_in, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection to Asterisk."""
+        return self._connection is not None
+
+    def fileno(self) -> int | None:
+        """Return the descriptor to wait on for more bytes, `None` where there is nothing to wait for."""
+        waiting = self._connection is None or self._disk_retry_at > self._clock()
+        return None if waiting or self._connection is None else self._connection.socket.fileno()
+
+    def deadline(self) -> float:
+        """Return when `collect` has to be called at the latest, on the clock."""
+        if self._disk_retry_at > self._clock():
+            return self._disk_retry_at
+        if self._connection is None:
+            return float("inf") if self._connecting else self._connect_at
+        if self._pinged_at is not None:
+            return self._pinged_at + self._connection.timeout
+        return self._heard_at + self._connection.keepalive
+
+    def collect(self) -> bool:
+        """Move to the journal what has come, see to the connection; return whether anything was moved."""
+        now = self._clock()
+        if now < self._disk_retry_at:
+            return False
+        try:
+            self._empty_pipe()
+            connection = self._connection or self._establish(now)
+            if connection is None:
+                return False
+            try:
+                moved = self._receive(connection) if connection.tls else self._splice(connection)
+                self._keep_alive(connection, now, moved)
+            except SourceDisconnected as error:
+                self._disconnect(str(error), now)
+                return True
+        except _DiskError as error:
+            log.error("the journal cannot be written: %s; Asterisk has to hold its events", error)
+            self._disk_retry_at = now + DISK_RETRY
+            with contextlib.suppress(OSError):
+                # What is delivered can be deleted once it is in a segment that is not written to any more.
+                self._journal.roll()
+            return False
+        return moved > 0
+
+    def close(self) -> None:
+        """Close the connection; what came before is in the journal."""
+        self._closed = True
+        if self._connection is not None:
+            self._connection.socket.close()
+            self._connection = None
+        os.close(self._pipe_in)
+        os.close(self._pipe_out)
+
+    def _splice(self, connection: Connection) -> int:
+        total = 0
+        while total < MAX_MOVE:
+            try:
+                count = os.splice(
+                    connection.socket.fileno(),
+                    self._pipe_in,
+                    PIPE_BYTES,
+                    flags=os.SPLICE_F_NONBLOCK | os.SPLICE_F_MOVE,
+                )
+            except BlockingIOError:
+                break
+            except OSError as error:
+                raise SourceDisconnected(f"the connection broke: {error.strerror}") from error
+            if not count:
+                raise SourceDisconnected("Asterisk closed the connection")
+            self._in_pipe = count
+            self._empty_pipe()
+            total += count
+        return total
+
+    def _empty_pipe(self) -> None:
+        try:
+            while self._in_pipe:
+                self._in_pipe -= self._journal.splice_from(self._pipe_out, self._in_pipe, self._now_ms())
+            if self._unwritten:
+                self._journal.append(self._unwritten, self._now_ms())
+                self._unwritten = b""
+        except OSError as error:
+            raise _DiskError(error.strerror) from error
+
+    def _receive(self, connection: Connection) -> int:
+        total = 0
+        while total < MAX_MOVE:
+            try:
+                self._unwritten = connection.socket.recv(PIPE_BYTES)
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError):
+                break
+            except OSError as error:
+                raise SourceDisconnected(f"the connection broke: {error.strerror or error}") from error
+            if not self._unwritten:
+                raise SourceDisconnected("Asterisk closed the connection")
+            total += len(self._unwritten)
+            self._empty_pipe()
+        return total
+
+    def _keep_alive(self, connection: Connection, now: float, moved: int) -> None:
+        if moved:
+            self._heard_at = now
+            self._pinged_at = None
+        elif self._pinged_at is not None:
+            if now - self._pinged_at >= connection.timeout:
+                raise SourceDisconnected(
+                    f"Asterisk does not answer: nothing for {now - self._heard_at:.0f} s"
+                )
+        elif now - self._heard_at >= connection.keepalive:
+            self._pinged_at = now
+            try:
+                connection.socket.send(connection.ping)
+            except (BlockingIOError, ssl.SSLWantWriteError):
+                pass  # no room for a few bytes: it is not reading, and the answer will be missing
+            except OSError as error:
+                raise SourceDisconnected(f"the connection broke: {error.strerror}") from error
+
+    def _establish(self, now: float) -> Connection | None:
+        """Start connecting when it is time, take a connection when there is one."""
+        if not self._connecting:
+            if now >= self._connect_at:
+                self._connecting = True
+                threading.Thread(target=self._connect, name="connect", daemon=True).start()
+            return None
+        try:
+            outcome = self._outcome.get_nowait()
+        except queue.Empty:
+            return None
+        self._connecting = False
+        if isinstance(outcome, Exception):
+            self._failed(outcome, now)
+            return None
+        self._adopt(outcome, now)
+        return outcome
+
+    def _connect(self) -> None:
+        outcome: Connection | Exception
+        try:
+            outcome = self._source.connect()
+        except Exception as error:  # the main loop says what it was
+            outcome = error
+        if self._closed and not isinstance(outcome, Exception):
+            outcome.socket.close()
+        self._outcome.put(outcome)
+        self._wake()
+
+    def _adopt(self, connection: Connection, now: float) -> None:
+        identity = self._identify(connection)
+        try:
+            self._journal.begin_connection(identity, self._now_ms())
+        except OSError as error:
+            connection.socket.close()
+            self._connect_at = now + self._backoff.delay()
+            raise _DiskError(error.strerror) from error
+        self._connection = connection
+        self._unwritten = connection.leftover
+        self._heard_at = now
+        self._pinged_at = None
+        self.problem = None
+        self._counters.connections += 1
+        self._backoff.connected(now)
+        for warning in connection.warnings:
+            log.warning("%s", warning)
+        log.info(
+            "connected: asterisk=%s version=%s system_name=%s",
+            connection.peer,
+            identity.asterisk_version,
+            identity.system_name or "-",
+        )
+        if self._lost_at is not None:
+            log.error(
+                "there was no connection for %.1f s: what happened meanwhile is lost", now - self._lost_at
+            )
+            self._lost_at = None
+        self._empty_pipe()
+
+    def _failed(self, error: Exception, now: float) -> None:
+        delay = self._backoff.delay()
+        self._connect_at = now + delay
+        reason = str(error) if isinstance(error, AmikafkaError) else f"{type(error).__name__}: {error}"
+        if reason == self.problem:
+            log.debug("still no connection: %s", reason)
+            return
+        self.problem = reason
+        level = logging.ERROR if isinstance(error, LoginRefused) else logging.WARNING
+        log.log(
+            level,
+            "no connection to Asterisk: %s; next attempt in %.1f s, then less and less often",
+            reason,
+            delay,
+        )
+
+    def _disconnect(self, reason: str, now: float) -> None:
+        if self._connection is not None:
+            self._connection.socket.close()
+        self._connection = None
+        self._lost_at = now
+        self._connect_at = now + self._backoff.delay()
+        self.problem = reason
+        log.warning("lost the connection to Asterisk: %s", reason)
