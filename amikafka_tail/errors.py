@@ -66,6 +66,12 @@ class LoginRefused(SourceDisconnected):
     exit_code = os.EX_NOPERM
 
 
+class InputError(AmikafkaError):
+    """A file named on the command line cannot be read."""
+
+    exit_code = os.EX_NOINPUT
+
+
 class JournalError(AmikafkaError):
     """The journal directory cannot be used."""
 

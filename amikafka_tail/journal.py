@@ -176,6 +176,10 @@ class Journal:
         self._connections.append(connection)
         self.append(BOUNDARY, now_ms)
 
+    def ends_whole(self) -> bool:
+        """Tell whether the last byte written ends an event."""
+        return self.end == self.start or self.read(max(self.start, self.end - len(END)), len(END)) == END
+
     def roll(self) -> None:
         """Begin a new segment, so that the one before can be deleted once delivered. Raises `OSError`."""
         self._make_room()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from traceback import format_exception
 from typing import NamedTuple, Protocol
 
@@ -20,7 +21,7 @@ from amikafka_tail.envelope import Envelope
 from amikafka_tail.journal import Moment
 from amikafka_tail.ledger import Failure, Ledger, Receipt
 from amikafka_tail.metrics import Counters
-from amikafka_tail.producer import KafkaError, KafkaException, Producer, describe, is_permanent
+from amikafka_tail.producer import KafkaError, KafkaException, describe, is_permanent
 
 CHUNK = 128 * 1024
 MAX_UNDELIVERED = 32 * 1024 * 1024
@@ -40,6 +41,7 @@ class Log(Protocol):
     @property
     def end(self) -> int:
         """Offset of the next byte to come."""
+        ...
 
     def next_readable(self, position: int) -> int:
         """Return `position`, or the next offset that is still there where its bytes are gone."""
@@ -57,11 +59,45 @@ class Log(Protocol):
         """Tell whether the NUL at `position` marks a connection's beginning."""
 
 
+class Sender(Protocol):
+    """What the pipeline sends through. `Producer` describes each."""
+
+    fatal: str | None
+    produce: Callable[..., None]
+    poll: Callable[[float], int]
+
+    def __len__(self) -> int:
+        """How many messages are not yet reported."""
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another chunk may be sent."""
+
+    def discard(self) -> None:
+        """Throw away what is not sent yet and close."""
+
+
 class Route(NamedTuple):
     """How the events of one Asterisk become messages."""
 
     envelope: Envelope
     render: Callable[[Event], bytes]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Messages:
+    """What becomes of events, as the configuration says.
+
+    `choose` returns the event to publish or `None`; it is `None` itself where every event is published.
+    `route` makes the envelope and the renderer for an identity; `fallback` is who the Asterisk is as long as
+    the log does not say.
+    """
+
+    topic: str
+    format_name: str
+    choose: Callable[[Event], Event | None] | None
+    route: Callable[[Identity], Route]
+    fallback: Identity
 
 
 class FilterFailed(Exception):
@@ -91,10 +127,8 @@ def chain(filters: Sequence[tuple[str, Filter]]) -> Callable[[Event], Event | No
 class Pipeline:
     """Carries a log to Kafka from a checkpoint on.
 
-    `route` makes the envelope and the renderer for an identity, `connect` makes a producer; both are called
-    again when another Asterisk answers or the producer has to be replaced. `fallback` is who the Asterisk is
-    as long as the log does not say. `clock` gives monotonic seconds. With `in_block` the position may be in
-    the middle of an event, whose rest is passed over.
+    `connect` makes a producer, and another when that one has to be replaced. `clock` gives monotonic seconds.
+    With `in_block` the position may be in the middle of an event, whose rest is passed over.
     """
 
     def __init__(
@@ -103,23 +137,15 @@ class Pipeline:
         position: int,
         *,
         in_block: bool = False,
-        topic: str,
-        choose: Callable[[Event], Event | None] | None,
-        format_name: str,
-        route: Callable[[Identity], Route],
-        fallback: Identity,
-        connect: Callable[[], Producer],
+        messages: Messages,
+        connect: Callable[[], Sender],
         dead_letters: DeadLetters,
         counters: Counters,
         clock: Callable[[], float],
     ) -> None:
         self.ledger = Ledger(position)
         self._source = source
-        self._topic = topic
-        self._choose = choose
-        self._format_name = format_name
-        self._make_route = route
-        self._fallback = fallback
+        self._messages = messages
         self._connect = connect
         self._dead_letters = dead_letters
         self._counters = counters
@@ -141,34 +167,58 @@ class Pipeline:
         """When to go on after a failure, on the clock; `None` when there is nothing to wait for."""
         return self._resume_at if self._resume_at > self._clock() else None
 
+    @property
+    def settled(self) -> bool:
+        """Whether all that has been read is delivered."""
+        return self._sending is None and not self.ledger.open_receipts
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the log is read to its end and delivered."""
+        return self.settled and self._read_at >= self._source.end
+
+    @property
+    def partial(self) -> bytes:
+        """The start of an event whose end has not come yet."""
+        return self._framer.held_back
+
     def step(self) -> bool:
         """Do one round: take reports, release offsets, send one chunk. Return whether a chunk was sent.
 
         Blocks for nothing but the disk. Raises `OSError` where the log cannot be read.
         """
-        self.producer.poll(0)
-        if self.ledger.failures or self.producer.fatal:
-            self._recover()
-        if self.ledger.settle():
-            self._retry_after = FIRST_RETRY
+        self.take_reports()
         if self._sending is None:
             ahead = self._read_at - self.ledger.position
             if ahead > MAX_UNDELIVERED or not self.producer.has_room or self.paused_until is not None:
                 return False
             self._sending = self._read()
-            if self._sending is None:
-                return False
-        if next(self._sending, self) is not self:
+        return self.send_rest()
+
+    def take_reports(self, seconds: float = 0) -> None:
+        """Take delivery reports, waiting at most `seconds` for one, and act on them."""
+        self.producer.poll(seconds)
+        if self.ledger.failures or self.producer.fatal:
+            self._recover()
+        if self.ledger.settle():
+            self._retry_after = FIRST_RETRY
+
+    def send_rest(self) -> bool:
+        """Send what is left of the chunk that was read; return whether that was all of a chunk."""
+        if self._sending is None or next(self._sending, self) is not self:
             return False
         self._sending = None
         return True
+
+    def _route_at(self, position: int) -> Route:
+        return self._messages.route(self._source.identity_at(position) or self._messages.fallback)
 
     def _read_from(self, position: int, *, in_block: bool = False) -> None:
         self._framer = Framer(position, in_block=in_block)
         self._read_at = position
         self._captured_ms = 0
         self._sending = None
-        self._route = self._make_route(self._source.identity_at(position) or self._fallback)
+        self._route = self._route_at(position)
 
     def _read(self) -> Iterator[None] | None:
         """Read the next chunk; return what sends its events, `None` where no event is complete."""
@@ -196,8 +246,8 @@ class Pipeline:
         """Send the events of one chunk. Yields when librdkafka's queue is full, to go on where it was."""
         produce = self.producer.produce
         report = receipt.report
-        topic = self._topic
-        choose = self._choose
+        topic = self._messages.topic
+        choose = self._messages.choose
         for event in events:
             try:
                 chosen = event if choose is None else choose(event)
@@ -247,7 +297,7 @@ class Pipeline:
         """Return the event in a block that does not look like one, `None` where there is none."""
         before, nul, after = block.partition(b"\0")
         if nul and self._source.begins_connection(at + len(before)):
-            self._route = self._make_route(self._source.identity_at(at + len(before)) or self._fallback)
+            self._route = self._route_at(at + len(before))
             if before.endswith(b"\r\n\r"):
                 # Only the last byte of its end is missing: the event is whole.
                 return before[:-3]
@@ -279,7 +329,7 @@ class Pipeline:
             ):
                 failure.receipt.settle_one()
                 continue
-            reason = reason or describe(failure.error, self._topic)
+            reason = reason or describe(failure.error, self._messages.topic)
         if reason is not None:
             self._go_back(reason)
 
@@ -293,7 +343,7 @@ class Pipeline:
 
     def _give_up(self, event: Event, error: KafkaError) -> bool:
         """Send an event to the dead letters, so that it is not tried again; return whether that worked."""
-        reason = describe(error, self._topic)
+        reason = describe(error, self._messages.topic)
         log.error("refused by Kafka: %s: event=%r offset=%d", reason, event.name, event.position)
         self._given_up.add(event.position)
         return self._set_aside(event.raw, event.position, reason)
@@ -316,7 +366,7 @@ class Pipeline:
             if event.position in self._given_up or not block.startswith(EVENT):
                 continue
             with contextlib.suppress(Exception):  # what a plugin cannot handle is not what was sent
-                chosen = event if self._choose is None else self._choose(event)
+                chosen = event if self._messages.choose is None else self._messages.choose(event)
                 if chosen is not None and self._route.render(chosen) == wanted:
                     return event
         # Another identity by now, or the journal had to give the chunk up: what was sent is all there is.
@@ -341,7 +391,7 @@ class Pipeline:
 
     def _set_aside_failed(self, event: Event, error: Exception) -> None:
         """Send an event that a plugin could not handle to the dead letters."""
-        cause, plugin = error, self._format_name
+        cause, plugin = error, self._messages.format_name
         if isinstance(error, FilterFailed) and isinstance(error.__cause__, Exception):
             cause, plugin = error.__cause__, str(error)
         log.error('plugin "%s" failed: %s: %s: event=%r', plugin, type(cause).__name__, cause, event.name)

@@ -29,6 +29,9 @@ MAX_MOVE = 4 * 1024 * 1024
 DISK_RETRY = 0.2
 """Seconds between attempts to write to a full disk."""
 
+LAST_WORD = 1.0
+"""Seconds that a connection which is being replaced has to finish the event it is in."""
+
 log = logging.getLogger("amikafka.recorder")
 
 
@@ -39,8 +42,8 @@ class _DiskError(Exception):
 class Recorder:
     """Records one live source into the journal. `collect` is called from the main loop and does not block.
 
-    `identify` makes the identity of a fresh connection, `wake` is called from the connecting thread when it has
-    finished. `clock` gives monotonic seconds, `now_ms` the time of day in ms.
+    `identify` makes the identity of a fresh connection, `wake` is called from the connecting thread when it
+    has finished. `clock` gives monotonic seconds, `now_ms` the time of day in ms.
     """
 
     def __init__(
@@ -49,7 +52,6 @@ class Recorder:
         journal: Journal,
         *,
         identify: Callable[[Connection], Identity],
-        backoff: Backoff,
         counters: Counters,
         wake: Callable[[], None],
         clock: Callable[[], float],
@@ -60,7 +62,7 @@ class Recorder:
         self._source = source
         self._journal = journal
         self._identify = identify
-        self._backoff = backoff
+        self._backoff = Backoff()
         self._counters = counters
         self._wake = wake
         self._clock = clock
@@ -68,6 +70,9 @@ class Recorder:
         self._connection: Connection | None = None
         self._outcome: queue.SimpleQueue[Connection | Exception] = queue.SimpleQueue()
         self._connecting = False
+        self._replacing = False
+        self._waiting: Connection | None = None
+        self._waiting_since = 0.0
         self._connect_at = 0.0
         self._disk_retry_at = 0.0
         self._heard_at = 0.0
@@ -99,8 +104,10 @@ class Recorder:
         if self._connection is None:
             return float("inf") if self._connecting else self._connect_at
         if self._pinged_at is not None:
-            return self._pinged_at + self._connection.timeout
-        return self._heard_at + self._connection.keepalive
+            due = self._pinged_at + self._connection.timeout
+        else:
+            due = self._heard_at + self._connection.keepalive
+        return min(due, self._connect_at) if self._replacing and not self._connecting else due
 
     def collect(self) -> bool:
         """Move to the journal what has come, see to the connection; return whether anything was moved."""
@@ -109,7 +116,9 @@ class Recorder:
             return False
         try:
             self._empty_pipe()
-            connection = self._connection or self._establish(now)
+            if self._connection is None or self._replacing:
+                self._establish(now)
+            connection = self._connection
             if connection is None:
                 return False
             try:
@@ -126,6 +135,12 @@ class Recorder:
                 self._journal.roll()
             return False
         return moved > 0
+
+    def replace_source(self, source: LiveSource) -> None:
+        """Connect to another source; go on recording the one before until that has succeeded."""
+        self._source = source
+        self._replacing = True
+        self._connect_at = self._clock()
 
     def close(self) -> None:
         """Close the connection; what came before is in the journal."""
@@ -200,23 +215,25 @@ class Recorder:
             except OSError as error:
                 raise SourceDisconnected(f"the connection broke: {error.strerror}") from error
 
-    def _establish(self, now: float) -> Connection | None:
+    def _establish(self, now: float) -> None:
         """Start connecting when it is time, take a connection when there is one."""
-        if not self._connecting:
-            if now >= self._connect_at:
+        if self._waiting is None:
+            if not self._connecting and now >= self._connect_at:
                 self._connecting = True
                 threading.Thread(target=self._connect, name="connect", daemon=True).start()
-            return None
-        try:
-            outcome = self._outcome.get_nowait()
-        except queue.Empty:
-            return None
-        self._connecting = False
-        if isinstance(outcome, Exception):
-            self._failed(outcome, now)
-            return None
-        self._adopt(outcome, now)
-        return outcome
+            if self._outcome.empty():
+                return
+            self._connecting = False
+            outcome = self._outcome.get()
+            if isinstance(outcome, Exception):
+                self._failed(outcome, now)
+                return
+            self._waiting = outcome
+            self._waiting_since = now
+        # The connection before may be in the middle of an event; its rest is not on the new one.
+        if self._connection is None or self._journal.ends_whole() or now - self._waiting_since >= LAST_WORD:
+            connection, self._waiting = self._waiting, None
+            self._adopt(connection, now)
 
     def _connect(self) -> None:
         outcome: Connection | Exception
@@ -237,7 +254,10 @@ class Recorder:
             connection.socket.close()
             self._connect_at = now + self._backoff.delay()
             raise _DiskError(error.strerror) from error
+        if self._connection is not None:
+            self._connection.socket.close()
         self._connection = connection
+        self._replacing = False
         self._unwritten = connection.leftover
         self._heard_at = now
         self._pinged_at = None

@@ -8,33 +8,47 @@ from typing import Protocol
 
 
 class Connection(Protocol):
-    """A connection on which nothing but events comes any more, ready to be recorded.
-
-    `socket` is non-blocking; with `tls` it is an `ssl.SSLSocket`. `leftover` is what was read from it beyond
-    the login. After `keepalive` seconds of silence the host sends `ping`, and after `timeout` more without a
-    byte it gives the connection up. `peer` names the other side in logs, `warnings` go there once.
-    """
+    """A connection on which nothing but events comes any more, ready to be recorded."""
 
     @property
-    def socket(self) -> socket.socket: ...
+    def socket(self) -> socket.socket:
+        """The socket, non-blocking."""
+
     @property
-    def tls(self) -> bool: ...
+    def tls(self) -> bool:
+        """Whether it is an `ssl.SSLSocket`."""
+
     @property
-    def leftover(self) -> bytes: ...
+    def leftover(self) -> bytes:
+        """Bytes read beyond the login."""
+
     @property
-    def asterisk_version(self) -> str: ...
+    def asterisk_version(self) -> str:
+        """What CoreSettings says, empty where it may not be asked."""
+
     @property
-    def system_name(self) -> str: ...
+    def system_name(self) -> str:
+        """What CoreSettings says, empty where there is none."""
+
     @property
-    def warnings(self) -> Sequence[str]: ...
+    def warnings(self) -> Sequence[str]:
+        """What a person should know about this connection, for the log."""
+
     @property
-    def peer(self) -> str: ...
+    def peer(self) -> str:
+        """The other side, for the log."""
+
     @property
-    def ping(self) -> bytes: ...
+    def ping(self) -> bytes:
+        """A request that Asterisk answers."""
+
     @property
-    def keepalive(self) -> float: ...
+    def keepalive(self) -> float:
+        """Seconds of silence before the host sends `ping`."""
+
     @property
-    def timeout(self) -> float: ...
+    def timeout(self) -> float:
+        """Seconds without a byte after that before the host gives up."""
 
 
 class LiveSource(Protocol):

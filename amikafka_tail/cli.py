@@ -1,0 +1,213 @@
+"""The command line. Every error that a person can act on becomes a line of text and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from amikafka_tail import __version__, build, demo, logs, plugins, replay
+from amikafka_tail.config import settings
+from amikafka_tail.config.settings import Settings
+from amikafka_tail.dead_letters import DeadLetters
+from amikafka_tail.errors import AmikafkaError, InputError
+from amikafka_tail.metrics import Counters
+from amikafka_tail.producer import libraries
+from amikafka_tail.service import Service, wait_while_disabled
+
+CONFIGURATION = Path("/etc/asterisk/ami_kafka.conf")
+
+log = logging.getLogger("amikafka")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command that the arguments name; return its exit code (sysexits.h)."""
+    options = _parser().parse_args(arguments)
+    try:
+        code: int = options.command(options)
+        sys.stdout.flush()
+    except AmikafkaError as error:
+        for line in str(error).splitlines():
+            print(f"amikafka: {line}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        # Whoever read our output has gone; Python would complain again when it closes standard output.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        log.debug("internal error", exc_info=True)
+        print(
+            f"amikafka: internal error: {type(error).__name__}: {error}"
+            " (log_level = debug shows where; please report it)",
+            file=sys.stderr,
+        )
+        return os.EX_SOFTWARE
+    return code
+
+
+def run(options: argparse.Namespace) -> int:
+    """Be the daemon."""
+    registry = plugins.load()
+    configuration = settings.load(options.configuration, registry)
+    logs.set_up(configuration.log_level)
+    if not configuration.enabled:
+        log.warning("%s: [general] enabled = no: doing nothing until a reload", configuration.path)
+        reloaded = wait_while_disabled(lambda: settings.load(options.configuration, registry))
+        if reloaded is None:
+            return 0
+        configuration = reloaded
+    Service(configuration, registry, lambda: settings.load(options.configuration, registry)).run()
+    return 0
+
+
+def check(options: argparse.Namespace) -> int:
+    """Say all that is wrong with the configuration, or what it amounts to."""
+    registry = plugins.load()
+    configuration = settings.load(options.configuration, registry)
+    build.producer(configuration).discard()
+    build.messages(configuration, registry)
+    print(f"{configuration.path}: no problem found")
+    for name, value in _summary(configuration):
+        print(f"  {name:<9} {value}")
+    return 0
+
+
+def _summary(configuration: Settings) -> list[tuple[str, str]]:
+    filters = ", ".join(name for name, _ in configuration.filters) or "none, every event is published"
+    return [
+        ("enabled", "yes" if configuration.enabled else "no"),
+        ("source", configuration.source),
+        ("filters", filters),
+        ("format", configuration.format),
+        ("topic", f"{configuration.topic} (key: {configuration.key})"),
+        ("brokers", configuration.properties["bootstrap.servers"]),
+        ("journal", f"{configuration.journal.directory} (at most {configuration.journal.max_bytes} bytes)"),
+    ]
+
+
+def replay_command(options: argparse.Namespace) -> int:
+    """Publish captured streams."""
+    registry = plugins.load()
+    configuration = settings.load(options.configuration, registry, need_source=False)
+    logs.set_up(configuration.log_level)
+    messages = build.messages(configuration, registry)
+    counters = Counters()
+    to_output = options.to == "-"
+    recordings = [_open(name) for name in options.input]
+    replay.replay(
+        recordings,
+        messages=messages,
+        connect=lambda: replay.Printer(sys.stdout) if to_output else build.producer(configuration),
+        dead_letters=DeadLetters(options.dead_letter),
+        counters=counters,
+        out=sys.stderr,
+    )
+    print(
+        f"amikafka: {counters.events} events read, {counters.sent} messages"
+        f" {'printed' if to_output else 'delivered'}, {counters.filtered} filtered,"
+        f" {counters.dead_letters} set aside, {counters.torn} cut off",
+        file=sys.stderr,
+    )
+    return os.EX_DATAERR if counters.dead_letters or counters.torn or counters.overlong else 0
+
+
+def _open(name: str) -> replay.Recording:
+    if name == "-":
+        return replay.Recording(sys.stdin.buffer, "standard input")
+    try:
+        return replay.Recording(Path(name).open("rb"), name)
+    except OSError as error:
+        raise InputError(f"{name}: {error.strerror}") from error
+
+
+def show_plugins(_options: argparse.Namespace) -> int:
+    """Show what is registered, from which distribution."""
+    rows = [("KIND", "NAME", "DISTRIBUTION", "VERSION", "OPTIONS")]
+    for registration in plugins.load():
+        names = " ".join(field.name for field in dataclasses.fields(registration.options))
+        rows.append(
+            (
+                registration.kind,
+                registration.name,
+                registration.distribution,
+                registration.version,
+                names or "-",
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    return 0
+
+
+def run_demo(options: argparse.Namespace) -> int:
+    """Show the main job with nothing installed."""
+    return demo.run(count=options.events, rate=options.rate, format_name=options.format)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="amikafka",
+        description="Carries every event of an Asterisk PBX to Apache Kafka.",
+        epilog="Exit codes are those of sysexits.h: 78 configuration, 69 unavailable, 77 permission.",
+    )
+    parser.add_argument("--version", action="version", version=f"amikafka {__version__} ({libraries()})")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def add(name: str, command: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text)
+        added.set_defaults(command=command)
+        return added
+
+    def add_configuration(to: argparse.ArgumentParser) -> None:
+        to.add_argument(
+            "-c",
+            "--config",
+            dest="configuration",
+            type=Path,
+            default=CONFIGURATION,
+            metavar="FILE",
+            help=f"the configuration (default: {CONFIGURATION})",
+        )
+
+    add_configuration(add("run", run, "run the daemon in the foreground"))
+    add_configuration(add("check", check, "say all that is wrong with the configuration; exit 0 or 78"))
+    replaying = add("replay", replay_command, "publish captured AMI streams through the same pipeline")
+    add_configuration(replaying)
+    replaying.add_argument(
+        "--from", dest="source", choices=["ami"], default="ami", help="what the inputs are (default: ami)"
+    )
+    replaying.add_argument(
+        "--to",
+        choices=["kafka", "-"],
+        default="kafka",
+        help="where the messages go: kafka, or - to print them as JSON lines (default: kafka)",
+    )
+    replaying.add_argument(
+        "--dead-letter",
+        type=Path,
+        default=Path("dead-letter.jsonl"),
+        metavar="FILE",
+        help="where events go that cannot be published (default: %(default)s)",
+    )
+    replaying.add_argument("input", nargs="+", metavar="INPUT", help="a file, or - for standard input")
+    add("plugins", show_plugins, "show the sources, filters and formats that are installed")
+    showing = add("demo", run_demo, "show the main job, with a recorded Asterisk and a Kafka in this process")
+    showing.add_argument(
+        "--events", type=int, default=200, metavar="N", help="how many (default: %(default)s)"
+    )
+    showing.add_argument(
+        "--rate",
+        type=float,
+        default=100,
+        metavar="N",
+        help="events a second, 0 for all at once (default: 100)",
+    )
+    showing.add_argument("--format", default="json", help="the format (default: json)")
+    return parser

@@ -1,0 +1,71 @@
+"""Logging: to the journal with priorities under systemd, else to the terminal; a storm is folded."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable
+
+ROOT = "amikafka"
+_PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
+
+
+class FoldRepeats(logging.Filter):
+    """Lets a message through `burst` times in `seconds`, then says once how many more there were.
+
+    Messages are the same when their text before formatting is.
+    """
+
+    def __init__(
+        self, burst: int = 10, seconds: float = 60.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        super().__init__()
+        self._burst = burst
+        self._seconds = seconds
+        self._clock = clock
+        self._seen: dict[tuple[str, int], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether to write a record; add the count of those folded before it."""
+        key = (record.msg if isinstance(record.msg, str) else "", record.levelno)
+        now = self._clock()
+        since, count = self._seen.get(key, (now, 0))
+        if now - since >= self._seconds:
+            if count > self._burst:
+                record.msg = f"{record.msg} (and {count - self._burst} more like this in {now - since:.0f} s)"
+            since, count = now, 0
+        self._seen[key] = (since, count + 1)
+        return count < self._burst
+
+
+class _PriorityFormatter(logging.Formatter):
+    """Puts the syslog priority in front, which the systemd journal reads and removes (sd-daemon(3))."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record).replace("\n", f"\n<{_PRIORITIES[record.levelno]}>")
+        return f"<{_PRIORITIES[record.levelno]}>{text}"
+
+
+def set_up(level: str = "info") -> None:
+    """Send the log to standard error. Called once, by the command."""
+    handler = logging.StreamHandler(sys.stderr)
+    if "JOURNAL_STREAM" in os.environ:
+        handler.setFormatter(_PriorityFormatter("%(message)s"))
+    else:
+        formatter = logging.Formatter("%(asctime)s %(levelname)-7s %(message)s")
+        formatter.default_msec_format = "%s.%03d"
+        handler.setFormatter(formatter)
+    handler.addFilter(FoldRepeats())
+    logger = logging.getLogger(ROOT)
+    logger.handlers = [handler]
+    logger.propagate = False
+    set_level(level)
+
+
+def set_level(level: str) -> None:
+    """Log what is at least as grave as `level`: debug, info, warning or error."""
+    logging.getLogger(ROOT).setLevel(level.upper())
+    # librdkafka tells of every connection it loses; what matters of it comes as errors.
+    logging.getLogger(f"{ROOT}.librdkafka").setLevel(logging.DEBUG if level == "debug" else logging.CRITICAL)

@@ -1,0 +1,65 @@
+"""librdkafka's mock cluster and a reader of one topic: for the demo and for tests that need no real Kafka."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import confluent_kafka
+
+
+class Received(NamedTuple):
+    """A message as a consumer sees it."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    headers: list[tuple[str, bytes]]
+    value: bytes
+    timestamp_ms: int
+
+
+class MockKafka:
+    """A Kafka cluster inside this process, on loopback, gone with this object."""
+
+    def __init__(self, brokers: int = 1) -> None:
+        self._host = confluent_kafka.Producer(
+            {"bootstrap.servers": "none:1", "test.mock.num.brokers": str(brokers), "log_level": "0"}
+        )
+        metadata = self._host.list_topics(timeout=10)
+        self.address = ",".join(f"{broker.host}:{broker.port}" for broker in metadata.brokers.values())
+
+
+def read_topic(address: str, topic: str, *, idle: float) -> Iterator[Received]:
+    """Yield the messages of a topic from its beginning, until none has come for `idle` seconds."""
+    consumer = confluent_kafka.Consumer(
+        {
+            "bootstrap.servers": address,
+            "group.id": f"reader-{time.time_ns()}",
+            "auto.offset.reset": "earliest",
+            "topic.metadata.refresh.interval.ms": "200",
+            "fetch.wait.max.ms": "20",
+            "log_level": "0",
+        }
+    )
+    consumer.subscribe([topic])
+    try:
+        last = time.monotonic()
+        while time.monotonic() - last < idle:
+            message = consumer.poll(0.1)
+            if message is None or message.error() is not None:
+                continue
+            last = time.monotonic()
+            yield Received(
+                topic,
+                message.partition(),
+                message.offset(),
+                message.key(),
+                list(message.headers() or []),
+                message.value(),
+                message.timestamp()[1],
+            )
+    finally:
+        consumer.close()

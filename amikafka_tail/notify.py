@@ -1,0 +1,29 @@
+"""What systemd is told about the service: sd_notify(3) through the sdnotify package."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import sdnotify
+
+
+class Notifier:
+    """Sends datagrams to systemd, where it wants them; elsewhere does nothing."""
+
+    def __init__(self) -> None:
+        self._notifier = sdnotify.SystemdNotifier()
+        allowed = os.environ.get("WATCHDOG_USEC", "")
+        # Half of what is allowed, as sd_watchdog_enabled(3) recommends.
+        self._interval = int(allowed) / 2e6 if allowed.isdigit() and int(allowed) > 0 else None
+        self._next = 0.0
+
+    def tell(self, *lines: str) -> None:
+        """Send one datagram. sdnotify swallows one that is not Latin-1 whole, so it is made ASCII."""
+        self._notifier.notify("\n".join(lines).encode("ascii", "replace").decode())
+
+    def keep_alive(self) -> None:
+        """Tell the watchdog that the main loop is alive, when that is due. Call it every round."""
+        if self._interval is not None and (now := time.monotonic()) >= self._next:
+            self._next = now + self._interval
+            self.tell("WATCHDOG=1")

@@ -1,0 +1,171 @@
+"""Pushes captured streams through the pipeline: to Kafka, or to standard output to look at."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import tempfile
+import time
+from base64 import b64encode
+from collections.abc import Callable, Sequence
+from typing import BinaryIO, TextIO
+
+from amikafka_tail.config.identity import Identity
+from amikafka_tail.dead_letters import DeadLetters
+from amikafka_tail.journal import Moment
+from amikafka_tail.metrics import Counters
+from amikafka_tail.pipeline import Messages, Pipeline, Sender
+
+log = logging.getLogger("amikafka.replay")
+
+
+class Recording:
+    """A captured stream as a log that the pipeline reads. A pipe is copied to a temporary file first."""
+
+    def __init__(self, file: BinaryIO, name: str) -> None:
+        if not file.seekable():
+            copy = tempfile.TemporaryFile()
+            shutil.copyfileobj(file, copy)
+            file = copy
+        self.name = name
+        self._file = file
+        status = os.fstat(file.fileno())
+        self._captured_ms = int(status.st_mtime * 1000)
+        self.end = status.st_size
+
+    def next_readable(self, position: int) -> int:
+        """Return `position`: nothing of a file goes away."""
+        return position
+
+    def read(self, position: int, size: int) -> bytes:
+        """Return up to `size` bytes at `position`; none at the end."""
+        return os.pread(self._file.fileno(), size, position)
+
+    def moments(self, start: int, _end: int) -> list[Moment]:
+        """Return the file's own time: when each byte came is not known."""
+        return [Moment(start, self._captured_ms)]
+
+    def identity_at(self, _position: int) -> Identity | None:
+        """Return nothing: a captured stream does not say who it is from."""
+        return None
+
+    def begins_connection(self, _position: int) -> bool:
+        """Tell that a NUL is only a NUL."""
+        return False
+
+
+class Printer:
+    """Stands where the producer does, and prints each message as a line of JSON."""
+
+    has_room = True
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self.fatal: str | None = None
+
+    def __len__(self) -> int:
+        return 0
+
+    def produce(
+        self,
+        topic: str,
+        value: bytes,
+        key: bytes | None,
+        _partition: int,
+        _callback: object,
+        on_delivery: Callable[[object, object], None],
+        _timestamp: int,
+        headers: list[tuple[str, bytes]],
+    ) -> None:
+        """Print the message; it is delivered with that."""
+        message: dict[str, object] = {
+            "topic": topic,
+            "key": None if key is None else key.decode(errors="replace"),
+            "headers": [[name, content.decode(errors="replace")] for name, content in headers],
+        }
+        try:
+            message["value"] = value.decode()
+        except UnicodeDecodeError:
+            message["value_base64"] = b64encode(value).decode()
+        self._out.write(json.dumps(message, ensure_ascii=False, separators=(",", ":")) + "\n")
+        on_delivery(None, None)
+
+    def poll(self, _seconds: float = 0) -> int:
+        """Do nothing: all is reported."""
+        return 0
+
+    def discard(self) -> None:
+        """Do nothing: nothing is held."""
+
+
+class Progress:
+    """A line on a terminal that says how far it is; nothing where standard error is not one."""
+
+    def __init__(self, total: int, out: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        self._total = max(total, 1)
+        self._out = out if out.isatty() else None
+        self._clock = clock
+        self._started = clock()
+        self._next = self._started
+
+    def show(self, done: int, events: int) -> None:
+        """Draw the line, some times a second."""
+        now = self._clock()
+        if self._out is None or now < self._next:
+            return
+        self._next = now + 0.2
+        seconds = max(now - self._started, 1e-6)
+        left = seconds * (self._total - done) / done if done else 0.0
+        share = done / self._total
+        bar = ("#" * int(share * 30)).ljust(30)
+        self._out.write(
+            f"\r[{bar}] {share:4.0%}  {events} events  {events / seconds:.0f}/s  {left:.0f} s left "
+        )
+        self._out.flush()
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self._out is not None:
+            self._out.write("\r\033[K")
+            self._out.flush()
+
+
+def replay(
+    recordings: Sequence[Recording],
+    *,
+    messages: Messages,
+    connect: Callable[[], Sender],
+    dead_letters: DeadLetters,
+    counters: Counters,
+    out: TextIO,
+) -> None:
+    """Publish every event of the recordings, in order; return when all are delivered. Blocks.
+
+    What cannot be published is in the dead letters and in the counts.
+    """
+    progress = Progress(sum(recording.end for recording in recordings), out)
+    done = 0
+    try:
+        for recording in recordings:
+            pipeline = Pipeline(
+                recording,
+                0,
+                messages=messages,
+                connect=connect,
+                dead_letters=dead_letters,
+                counters=counters,
+                clock=time.monotonic,
+            )
+            while not pipeline.exhausted:
+                if not pipeline.step():
+                    pipeline.take_reports(0.05)
+                progress.show(done + pipeline.ledger.position, counters.events)
+            pipeline.producer.discard()
+            done += recording.end
+            if pipeline.partial.strip():
+                counters.torn += 1
+                log.warning("%s: ends in the middle of an event: %r", recording.name, pipeline.partial[:80])
+    finally:
+        progress.clear()

@@ -1,0 +1,280 @@
+"""The daemon's life: start, the main loop, signals, what systemd is told, and the order of the end."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import select
+import signal
+import socket
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+from amikafka_tail import __version__, build, checkpoint, logs
+from amikafka_tail.checkpoint import Checkpoint
+from amikafka_tail.config.settings import Settings
+from amikafka_tail.dead_letters import DeadLetters
+from amikafka_tail.errors import AmikafkaError, ConfigError
+from amikafka_tail.journal import Journal
+from amikafka_tail.metrics import Counters
+from amikafka_tail.notify import Notifier
+from amikafka_tail.pipeline import Pipeline
+from amikafka_tail.plugins import Registry
+from amikafka_tail.producer import libraries
+from amikafka_tail.recorder import Recorder
+from amikafka_tail.syncer import Syncer
+
+DRAIN_SECONDS = 5.0
+"""How long a stop or a reload waits for Kafka; what is left then stays in the journal."""
+ACTIVE_SECONDS = 1.0
+"""After the last progress the loop looks for reports every ms; later only some times a second."""
+STATUS_SECONDS = 5.0
+
+log = logging.getLogger("amikafka")
+
+
+class Service:
+    """One daemon: a source, a journal, a pipeline. `load` reads the configuration again.
+
+    Raises `AmikafkaError` where it cannot start.
+    """
+
+    def __init__(self, settings: Settings, registry: Registry, load: Callable[[], Settings]) -> None:
+        self._settings = settings
+        self._registry = registry
+        self._load = load
+        self._counters = Counters()
+        self._notifier = Notifier()
+        self._stop_requested = False
+        self._reload_requested = False
+        self._active_until = 0.0
+        self._next_status = 0.0
+        self._status_events = 0
+        self._wake_reader, self._wake_writer = socket.socketpair()
+        self._wake_reader.setblocking(False)
+        self._wake_writer.setblocking(False)
+
+        directory = settings.journal.directory
+        stored = checkpoint.load(directory / "checkpoint.json")
+        self._journal = Journal(
+            directory / "journal",
+            segment_bytes=settings.journal.segment_bytes,
+            max_bytes=settings.journal.max_bytes,
+            start_at=stored.offset if stored else 0,
+        )
+        self._dead_letters = DeadLetters(directory / "dead-letter.jsonl")
+        position = stored.offset if stored else self._journal.start
+        self._pipeline = self._make_pipeline(position, in_block=stored is None and position > 0)
+        self._recorder = self._make_recorder()
+        self._syncer = self._make_syncer(directory / "checkpoint.json", stored, position)
+
+    def _make_pipeline(self, position: int, *, in_block: bool = False) -> Pipeline:
+        return Pipeline(
+            self._journal,
+            position,
+            in_block=in_block,
+            messages=build.messages(self._settings, self._registry),
+            connect=lambda: build.producer(self._settings),
+            dead_letters=self._dead_letters,
+            counters=self._counters,
+            clock=time.monotonic,
+        )
+
+    def _make_recorder(self) -> Recorder:
+        return Recorder(
+            build.source(self._settings, self._registry),
+            self._journal,
+            identify=build.identify(self._settings),
+            counters=self._counters,
+            wake=self._wake,
+            clock=time.monotonic,
+            now_ms=lambda: time.time_ns() // 1_000_000,
+        )
+
+    def _make_syncer(self, path: Path, stored: Checkpoint | None, position: int) -> Syncer:
+        return Syncer(
+            path,
+            epoch=stored.epoch if stored else uuid.uuid4().hex,
+            stored=position,
+            position=lambda: self._pipeline.ledger.position,
+            end=lambda: self._journal.end,
+            sync=self._journal.sync,
+            interval=self._settings.journal.fsync_interval,
+        )
+
+    def run(self) -> None:
+        """Carry events until SIGTERM or SIGINT. Must be called from the main thread."""
+        self._listen_to_signals()
+        log.info(
+            "amikafka %s (%s): source=%s format=%s topic=%s journal=%s lag_bytes=%d",
+            __version__,
+            libraries(),
+            self._settings.source,
+            self._settings.format,
+            self._settings.topic,
+            self._settings.journal.directory,
+            self._pipeline.lag,
+        )
+        self._syncer.start()
+        self._notifier.tell("READY=1", "STATUS=starting")
+        while not self._stop_requested:
+            if self._reload_requested:
+                self._reload_requested = False
+                self._reload()
+            if not self._round():
+                self._wait()
+            self._notifier.keep_alive()
+            self._report()
+        self._stop()
+
+    def _round(self) -> bool:
+        """Record what has come, send a chunk, release what is delivered; return whether anything moved."""
+        moved = self._recorder.collect()
+        before = self._pipeline.ledger.position
+        moved |= self._pipeline.step()
+        if moved or self._pipeline.ledger.position != before:
+            self._active_until = time.monotonic() + ACTIVE_SECONDS
+            self._journal.release(self._syncer.stored)
+        if self._journal.dropped:
+            self._tell_loss()
+        return moved
+
+    def _wait(self) -> None:
+        """Wait for bytes, reports, signals or the next thing that is due."""
+        now = time.monotonic()
+        waiting_for_reports = len(self._pipeline.producer) > 0
+        if waiting_for_reports and now < self._active_until:
+            self._pipeline.take_reports(0.001)
+            return
+        due = min(self._recorder.deadline(), self._pipeline.paused_until or float("inf"), self._next_status)
+        # librdkafka has no descriptor to wait on, and tells of errors only when it is asked.
+        timeout = min(max(due - now, 0.0), 0.02 if waiting_for_reports else 1.0)
+        descriptors = [self._wake_reader.fileno()]
+        if (descriptor := self._recorder.fileno()) is not None:
+            descriptors.append(descriptor)
+        ready, _, _ = select.select(descriptors, [], [], timeout)
+        if self._wake_reader.fileno() in ready:
+            self._wake_reader.recv(4096)
+
+    def _tell_loss(self) -> None:
+        for dropped in self._journal.dropped:
+            self._counters.lost += dropped.events
+            log.error(
+                "the journal is full and its oldest segment was dropped: lost_events=%d lost_bytes=%d offset=%d;"
+                " [journal] max_bytes says how much it may hold",
+                dropped.events,
+                dropped.end - dropped.start,
+                dropped.start,
+            )
+        self._journal.dropped.clear()
+
+    def _report(self) -> None:
+        now = time.monotonic()
+        if now < self._next_status:
+            return
+        self._next_status = now + STATUS_SECONDS
+        rate = (self._counters.events - self._status_events) / STATUS_SECONDS
+        self._status_events = self._counters.events
+        self._notifier.tell(
+            f"STATUS={self._recorder.problem or 'connected'}; {rate:.0f} events/s; "
+            f"{self._pipeline.lag} bytes behind, {len(self._pipeline.producer)} messages in flight"
+        )
+
+    def _reload(self) -> None:
+        """Use the configuration as it is now; keep the old one where the new one is wrong."""
+        self._notifier.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        previous = self._settings
+        try:
+            settings = self._load()
+            build.producer(settings).discard()
+            build.messages(settings, self._registry)
+        except AmikafkaError as error:
+            problems = error.problems if isinstance(error, ConfigError) else (error,)
+            for problem in problems:
+                log.error("%s", problem)
+            log.error("the configuration was not reloaded: the one before stays in use")
+            self._notifier.tell(
+                "READY=1", "STATUS=reload failed: the new configuration is wrong, see the log"
+            )
+            return
+        self._drain(DRAIN_SECONDS)
+        self._settings = settings
+        logs.set_level(settings.log_level)
+        if settings.journal != previous.journal:
+            log.warning("[journal]: what was changed there takes effect with a restart")
+        self._pipeline.producer.discard()
+        self._pipeline = self._make_pipeline(self._pipeline.ledger.position)
+        if (settings.source, settings.source_options) != (previous.source, previous.source_options):
+            self._recorder.replace_source(build.source(settings, self._registry))
+        log.info("configuration reloaded: %s", settings.path)
+        self._notifier.tell("READY=1", "STATUS=reloaded")
+
+    def _drain(self, seconds: float) -> None:
+        """Deliver what has been sent, without reading on, for at most `seconds`; go on recording."""
+        until = time.monotonic() + seconds
+        while not self._pipeline.settled and time.monotonic() < until and not self._stop_requested:
+            self._recorder.collect()
+            self._pipeline.send_rest()
+            self._pipeline.take_reports(0.01)
+            self._notifier.keep_alive()
+
+    def _stop(self) -> None:
+        """Close the connection, deliver what Kafka takes in time, note how far that was."""
+        self._stop_requested = False  # a second signal ends the wait
+        self._notifier.tell("STOPPING=1", "STATUS=delivering what is left")
+        self._recorder.collect()
+        self._recorder.close()
+        until = time.monotonic() + DRAIN_SECONDS
+        while self._pipeline.lag and time.monotonic() < until and not self._stop_requested:
+            if not self._pipeline.step():
+                self._pipeline.take_reports(0.01)
+            self._notifier.keep_alive()
+        self._syncer.stop()
+        self._journal.release(self._syncer.stored)
+        self._journal.close()
+        self._pipeline.producer.discard()
+        log.info("stopped: events=%d lag_bytes=%d", self._counters.events, self._pipeline.lag)
+
+    def _listen_to_signals(self) -> None:
+        def stop(_number: int, _frame: FrameType | None) -> None:
+            self._stop_requested = True
+
+        def reload(_number: int, _frame: FrameType | None) -> None:
+            self._reload_requested = True
+
+        signal.signal(signal.SIGTERM, stop)
+        signal.signal(signal.SIGINT, stop)
+        signal.signal(signal.SIGHUP, reload)
+        signal.set_wakeup_fd(self._wake_writer.fileno(), warn_on_full_buffer=False)
+
+    def _wake(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self._wake_writer.send(b"\0")
+
+
+def wait_while_disabled(load: Callable[[], Settings]) -> Settings | None:
+    """Wait for a reload that enables the service, then return its settings; `None` when told to stop."""
+    notifier = Notifier()
+    signals = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        notifier.tell("READY=1", "STATUS=disabled by [general] enabled = no")
+        while True:
+            received = signal.sigtimedwait(signals, 1.0)
+            notifier.keep_alive()
+            if received is None:
+                continue
+            if received.si_signo != signal.SIGHUP:
+                return None
+            try:
+                settings = load()
+            except AmikafkaError as error:
+                log.error("%s", error)
+                continue
+            if settings.enabled:
+                return settings
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)

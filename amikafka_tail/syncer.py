@@ -1,0 +1,71 @@
+"""Makes what happened durable, at an interval, in a thread of its own: disks can take their time."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from amikafka_tail import checkpoint
+from amikafka_tail.checkpoint import Checkpoint
+
+log = logging.getLogger("amikafka.syncer")
+
+
+class Syncer:
+    """Syncs the journal and stores the checkpoint every `interval` seconds, where there is anything new.
+
+    `stored` is the offset in the checkpoint file: what comes before it will not be asked for again.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        epoch: str,
+        stored: int,
+        position: Callable[[], int],
+        end: Callable[[], int],
+        sync: Callable[[], None],
+        interval: float,
+    ) -> None:
+        self.stored = stored
+        self._path = path
+        self._epoch = epoch
+        self._position = position
+        self._end = end
+        self._sync = sync
+        self._interval = interval
+        self._synced = -1
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="syncer", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop the thread and store the last checkpoint. Blocks for the disk. Raises `OSError`."""
+        self._stop.set()
+        self._thread.join()
+        self.save()
+
+    def save(self) -> None:
+        """Sync and store now. Raises `OSError`."""
+        end, position = self._end(), self._position()
+        if end != self._synced:
+            self._sync()
+            self._synced = end
+        if position != self.stored or not self._path.exists():
+            checkpoint.store(self._path, Checkpoint(epoch=self._epoch, offset=position))
+            self.stored = position
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._interval):
+            try:
+                self.save()
+            except OSError as error:
+                log.error(
+                    "the checkpoint cannot be stored: %s: %s", error.filename or self._path, error.strerror
+                )
