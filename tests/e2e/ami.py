@@ -78,6 +78,8 @@ class Session:
                 if block.startswith(b"Event: "):
                     self.events.append(block)
                     continue
+                if b"ActionID: " not in block:
+                    continue
                 lines = (line.partition(": ") for line in block.decode("utf-8", "replace").split("\r\n"))
                 answer = {name: value for name, _, value in lines}
                 if "ActionID" in answer:
@@ -157,9 +159,11 @@ class Flood:
     """Numbered UserEvents at an even rate from a thread of its own, until it is stopped.
 
     `sent` is how many there have been: their `Number:` lines are 0 to `sent` - 1, and `Series:` is `series`.
+    It ends by itself when Asterisk does.
     """
 
     def __init__(self, driver: Driver, per_second: float, series: str, padding: int = 200) -> None:
+        assert padding <= 900, "Asterisk takes no line over 1,024 bytes (main/manager.c)"
         self.sent = 0
         self.series = series
         self._driver = driver
@@ -187,7 +191,10 @@ class Flood:
         begin = time.monotonic()
         while not self._stop.wait(0.02):
             due = int((time.monotonic() - begin) * self._per_second)
-            self._driver.send_raw(b"".join(map(self._numbered, range(self.sent, due))))
+            try:
+                self._driver.send_raw(b"".join(map(self._numbered, range(self.sent, due))))
+            except OSError:
+                return  # Asterisk has gone
             self.sent = max(self.sent, due)
 
     def _numbered(self, number: int) -> bytes:

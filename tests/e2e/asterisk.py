@@ -5,9 +5,11 @@ from __future__ import annotations
 import shutil
 import signal
 import subprocess
+from functools import cached_property
 from pathlib import Path
 
 from ami import Driver, Witness
+from expected import Origin
 from machine import free_port, need_program
 from waiting import wait_for
 
@@ -130,6 +132,13 @@ class Asterisk:
         """Stop it and delete its directories."""
         self.stop()
         shutil.rmtree(self.directory, ignore_errors=True)
+
+    @cached_property
+    def origin(self) -> Origin:
+        """What every message says of it. It must have been started."""
+        with self.driver() as driver:
+            version = driver.request("CoreSettings")["AsteriskVersion"]
+        return Origin(entity_id=self.entity_id, system_name=self.system_name, asterisk_version=version)
 
     def driver(self) -> Driver:
         """Log in as the one who makes things happen."""

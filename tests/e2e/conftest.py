@@ -12,11 +12,8 @@ import pytest
 from asterisk import Asterisk
 from chroot import asterisk_root
 from daemon import Daemon
-from expected import Origin
 from kafka import Kafka, kafka_jars
 from waiting import Unavailable
-
-StartDaemon = Callable[..., Daemon]
 
 
 def _or_skip(make: Callable[[], Path]) -> Path:
@@ -38,14 +35,6 @@ def asterisk() -> Iterator[Asterisk]:
         yield asterisk
     finally:
         asterisk.remove()
-
-
-@pytest.fixture(scope="session")
-def origin(asterisk: Asterisk) -> Origin:
-    """What every message says of this Asterisk."""
-    with asterisk.driver() as driver:
-        version = driver.request("CoreSettings")["AsteriskVersion"]
-    return Origin(entity_id=asterisk.entity_id, system_name=asterisk.system_name, asterisk_version=version)
 
 
 @pytest.fixture(scope="session")
@@ -81,35 +70,55 @@ def topic(kafka: Kafka, topic_name: str) -> str:
     return kafka.create_topic(topic_name)
 
 
-@pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[StartDaemon]:
-    """Makes daemons, not yet started: `daemon(text, name="json", hand_over=False)`; ends them all."""
-    made: list[Daemon] = []
+class Daemons:
+    """Makes daemons that are not started yet, each in a directory of its own, and ends them all."""
 
-    def make(configuration: str, name: str = "daemon", *, hand_over: bool = False) -> Daemon:
-        made.append(Daemon(tmp_path / name, configuration, hand_over=hand_over))
-        return made[-1]
+    def __init__(self, directory: Path, asterisk: Asterisk, kafka: Kafka) -> None:
+        self._directory = directory
+        self._asterisk = asterisk
+        self._kafka = kafka
+        self._made: list[Daemon] = []
 
-    yield make
-    for each in made:
-        each.close()
+    def __call__(self, topic: str, name: str = "daemon", *, hand_over: bool = False, **more: str) -> Daemon:
+        """Make one. `more` is for `configuration`, `hand_over` for `Daemon`."""
+        made = Daemon(self._directory / name, self.configuration(topic, **more), hand_over=hand_over)
+        self._made.append(made)
+        return made
 
+    def configuration(self, topic: str, **more: str) -> str:
+        """Return the text of ami_kafka.conf; `more` adds lines to sections: `general="key = linkedid"`.
 
-@pytest.fixture
-def configuration(asterisk: Asterisk, _broker: Kafka) -> Callable[..., str]:
-    """Makes the text of ami_kafka.conf: `configuration(topic, general="key = linkedid")` adds a line.
-
-    The journal is `journal` in the daemon's own directory.
-    """
-
-    def text(topic: str, *, secret: str = asterisk.secret, **more: str) -> str:
+        A line of an option that is there already takes its place.
+        """
         sections = {
-            "general": f"entity_id = {asterisk.entity_id}",
-            "kafka": f"brokers = {_broker.bootstrap}\ntopic = {topic}\nlinger_ms = 5",
-            "manager": f"port = {asterisk.port}\nusername = {asterisk.user}\nsecret = {secret}",
-            "journal": "directory = journal",
+            "general": {"entity_id": self._asterisk.entity_id},
+            "kafka": {"brokers": self._kafka.bootstrap, "topic": topic, "linger_ms": "5"},
+            "manager": {
+                "host": "127.0.0.1",
+                "port": str(self._asterisk.port),
+                "username": self._asterisk.user,
+                "secret": self._asterisk.secret,
+            },
+            "journal": {"directory": "@HERE@/journal"},
         }
-        names = [*sections, *(name for name in more if name not in sections)]
-        return "".join(f"[{name}]\n{sections.get(name, '')}\n{more.get(name, '')}\n\n" for name in names)
+        for name, lines in more.items():
+            for line in lines.splitlines():
+                key, _, value = line.partition(" = ")
+                sections.setdefault(name, {})[key] = value
+        return "\n".join(
+            "\n".join([f"[{name}]", *(f"{key} = {value}" for key, value in options.items())]) + "\n"
+            for name, options in sections.items()
+        )
 
-    return text
+    def close(self) -> None:
+        """End them all."""
+        for made in self._made:
+            made.close()
+
+
+@pytest.fixture
+def daemon(tmp_path: Path, asterisk: Asterisk, _broker: Kafka) -> Iterator[Daemons]:
+    """Makes daemons between the two: `daemon(topic)` is one, not yet started."""
+    daemons = Daemons(tmp_path, asterisk, _broker)
+    yield daemons
+    daemons.close()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import array
 import contextlib
+import fcntl
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -18,6 +20,7 @@ from typing import TypeVar
 from waiting import wait_for
 
 T = TypeVar("T")
+MEGABYTE = 1024 * 1024
 PROJECT = Path(__file__).resolve().parents[2]
 # Puts the descriptors that are handed over where systemd puts them, then becomes the daemon.
 HAND_OVER = """
@@ -52,6 +55,17 @@ class ServiceManager:
         self.forget()
         self.path.unlink(missing_ok=True)
 
+    def alive(self) -> list[tuple[str, int]]:
+        """Return what is kept, without what has hung up: systemd drops that by itself."""
+        poll = select.poll()
+        for _, number in self.store:
+            poll.register(number, 0)
+        hung_up = {number for number, _ in poll.poll(0)}
+        for pair in [pair for pair in self.store if pair[1] in hung_up]:
+            self.store.remove(pair)
+            os.close(pair[1])
+        return list(self.store)
+
     def forget(self) -> None:
         """Close what is kept, as systemd does when a unit has stopped for good."""
         while self.store:
@@ -78,7 +92,11 @@ class ServiceManager:
     def _keep(self, message: dict[str, str], handed: Sequence[int]) -> None:
         name = message.get("FDNAME", "stored")
         if message.get("FDSTORE") == "1":
-            self.store += [(name, number) for number in handed]
+            for number in handed:
+                if any(_same(number, kept) for _, kept in self.store):
+                    os.close(number)
+                else:
+                    self.store.append((name, number))
             return
         for number in handed:
             os.close(number)
@@ -98,12 +116,16 @@ class Daemon:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self.configuration = directory / "ami_kafka.conf"
-        self.configuration.write_text(configuration)
+        self.configure(configuration)
         self.output = directory / "output"
         self.output.touch()
         self.manager = ServiceManager(directory / "notify")
         self.process: subprocess.Popen[bytes] | None = None
         self._hand_over = hand_over
+
+    def configure(self, configuration: str) -> None:
+        """Write its configuration; `@HERE@` stands for its own directory."""
+        self.configuration.write_text(configuration.replace("@HERE@", str(self.directory)))
 
     def start(self, *arguments: str) -> Daemon:
         """Start it. Returns at once."""
@@ -116,7 +138,7 @@ class Daemon:
             "AMIKAFKA_LOAD_PLUGINS": "",
             "NOTIFY_SOCKET": str(self.manager.path),
         }
-        store = list(self.manager.store) if self._hand_over else []
+        store = self.manager.alive() if self._hand_over else []
         if self._hand_over:
             environment["FDSTORE"] = "16"
         if store:
@@ -208,6 +230,15 @@ class Daemon:
                 found.append(path.read_bytes())
         return b"".join(found)
 
+    def journal_end(self, size: int = MEGABYTE) -> bytes:
+        """Return the last bytes of its journal's last segment."""
+        segments = sorted((self.directory / "journal").rglob("*.log"))
+        if not segments:
+            return b""
+        with segments[-1].open("rb") as file:
+            file.seek(max(0, segments[-1].stat().st_size - size))
+            return file.read()
+
     def resident(self) -> int:
         """Return its resident memory in bytes."""
         assert self.process is not None
@@ -221,3 +252,10 @@ class Daemon:
         if self.running:
             self.kill()
         self.manager.close()
+
+
+def _same(one: int, other: int) -> bool:
+    """Tell whether two descriptors are of the same thing, and of the same end of a pipe."""
+    stats = (os.fstat(one), os.fstat(other))
+    modes = (fcntl.fcntl(one, fcntl.F_GETFL), fcntl.fcntl(other, fcntl.F_GETFL))
+    return os.path.samestat(*stats) and modes[0] & os.O_ACCMODE == modes[1] & os.O_ACCMODE

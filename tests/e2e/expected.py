@@ -31,12 +31,17 @@ class Origin:
     asterisk_version: str
 
     def json(self, event: bytes) -> bytes:
-        """Return the JSON payload: app_ami_kafka's, without its losses."""
+        """Return the JSON payload: app_ami_kafka's, without its losses and with nothing forged."""
         fields = {"Event": name_of(event), "EntityID": self.entity_id, "SystemName": self.system_name}
+        forged = {}
         for number, (name, value) in enumerate(lines_of(event)):
             if name not in OWN_FIELDS or (name == "Privilege" and number == 1):
                 fields[name] = value
-        return json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()
+            elif value != fields[name]:
+                forged[f"{name}[2]"] = value
+        text = json.dumps({**fields, **forged}, separators=(",", ":"), ensure_ascii=False)
+        # jansson, which the C module uses, writes hexadecimal digits as capitals.
+        return re.sub(r"\\u00[01][0-9a-f]", lambda escape: "\\u" + escape[0][2:].upper(), text).encode()
 
     def ami(self, event: bytes) -> bytes:
         """Return the AMI payload: the event's bytes with two lines before them."""
@@ -97,6 +102,8 @@ def difference(events: list[bytes], records: list[Record], origin: Origin, form:
                 f"number {index} of {len(events)} seen and {len(records)} in Kafka, payload:\n"
                 f"  seen   {origin.payload(event, form)!r}\n  record {record.value!r}"
             )
+        if record.key != name_of(event).encode():
+            return f"number {index}, key: {record.key!r} of {event!r}"
         wanted = origin.headers(event, form)
         # Where the clock's second turns between the event and its capture either is right.
         if [pair for pair in record.headers if pair[0] != "timestamp"] != [

@@ -13,12 +13,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from machine import alone, cache, free_port, need_program, run_logged
 from waiting import Unavailable, wait_for
 
+T = TypeVar("T")
 POM = Path(__file__).with_name("kafka-pom.xml")
 JAVA_OPTIONS = ("-Xms128m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData")
 LOG4J = """
@@ -247,7 +249,20 @@ class TopicReader:
                     return self.records[looked_at - 1]
             return None
 
-        return wait_for(found, timeout, what, 0)
+        try:
+            return wait_for(found, timeout, what, 0)
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}; {len(self.records)} messages are in {self._topic}") from None
+
+    def wait_for_all(self, missing: set[T], found_in: Callable[[Record], T], timeout: float) -> None:
+        """Read until each of `missing` has been found; those that have are taken out of the set."""
+
+        def seen(record: Record) -> bool:
+            missing.discard(found_in(record))
+            return not missing
+
+        if missing:
+            self.wait_for_record(seen, timeout, f"{len(missing)} messages in Kafka")
 
     def catch_up(self, timeout: float = 60) -> None:
         """Read up to what the topic holds now."""

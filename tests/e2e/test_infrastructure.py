@@ -6,13 +6,12 @@ import pytest
 from ami import Flood, numbers_in
 from asterisk import Asterisk
 from confluent_kafka import Producer
-from expected import Origin
 from kafka import Kafka
 
 pytestmark = pytest.mark.timeout(1500)  # the first run fetches Asterisk and Kafka
 
 
-def test_a_driven_call_is_seen_by_a_witness(asterisk: Asterisk, origin: Origin):
+def test_a_driven_call_is_seen_by_a_witness(asterisk: Asterisk):
     with asterisk.driver() as driver, asterisk.witness() as witness:
         driver.marker("begin")
         driver.calls(1, 10, ["100"])
@@ -22,7 +21,7 @@ def test_a_driven_call_is_seen_by_a_witness(asterisk: Asterisk, origin: Origin):
     names = {event.split(b"\r\n", 1)[0].removeprefix(b"Event: ").decode() for event in seen}
     assert {"Newchannel", "VarSet", "UserEvent", "Hangup", "CEL", "Cdr"} <= names
     assert all(b"\r\nTimestamp: " in event and b"\r\nSystemName: pbx-01\r\n" in event for event in seen)
-    assert origin.asterisk_version
+    assert asterisk.origin.asterisk_version
 
 
 def test_two_witnesses_see_the_same(asterisk: Asterisk):
