@@ -50,6 +50,8 @@ transaction.state.log.num.partitions=1
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
+broker.heartbeat.interval.ms=500
+broker.session.timeout.ms=2000
 auto.create.topics.enable={auto_create}
 """
 
@@ -109,8 +111,12 @@ class Kafka:
             )
         )
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        storage_tool = ("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self._properties))
-        subprocess.run(self._java(*storage_tool), check=True, capture_output=True, timeout=60)
+        # With "=": one in 64 begins with "-".
+        format_storage = ("format", f"--cluster-id={cluster}", "-c", str(self._properties))
+        done = subprocess.run(
+            self._java("kafka.tools.StorageTool", *format_storage), capture_output=True, timeout=60
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
 
     def _java(self, *arguments: str) -> list[str]:
         log4j = f"-Dlog4j2.configurationFile={self._log4j}"
