@@ -37,15 +37,25 @@ def read_topic(address: str, topic: str, *, idle: float) -> Iterator[Received]:
     consumer = confluent_kafka.Consumer(
         {
             "bootstrap.servers": address,
-            "group.id": f"reader-{time.time_ns()}",
-            "auto.offset.reset": "earliest",
-            "topic.metadata.refresh.interval.ms": "200",
+            "group.id": "amikafka-reader",
+            "enable.auto.commit": "false",
             "fetch.wait.max.ms": "20",
             "log_level": "0",
         }
     )
-    consumer.subscribe([topic])
     try:
+        last = time.monotonic()
+        # Reading begins with what is there, without waiting for a group to be balanced.
+        while not (partitions := consumer.list_topics(topic, timeout=10).topics[topic].partitions):
+            if time.monotonic() - last > idle:
+                return
+            consumer.poll(0.05)
+        consumer.assign(
+            [
+                confluent_kafka.TopicPartition(topic, number, confluent_kafka.OFFSET_BEGINNING)
+                for number in partitions
+            ]
+        )
         last = time.monotonic()
         while time.monotonic() - last < idle:
             message = consumer.poll(0.1)

@@ -1,25 +1,26 @@
 """The `json` format: one flat object per event, byte for byte what app_ami_kafka publishes.
 
-The object is made by rewriting the event's bytes: `\\r\\n` becomes `","` and `: ` becomes `":"`. That is
-right only for an event whose lines are all known to be plain, so each event is first held against the shape
-that events of its kind had before; whatever does not fit takes the exact way, which is the definition of
-the format. Both ways give the same bytes (docs/adr/0003).
+Events of one kind have the same lines, so the payload of the next one is known but for its values: a regular
+expression takes them out of the event's bytes and a template puts them into the object. Whatever does not fit
+takes the exact way, which is the definition of the format. Both ways give the same bytes (docs/adr/0003).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from operator import itemgetter
 from typing import Literal, NamedTuple
 
-from amikafka_tail.ami.event import CRLF, Event, decode, split_line
+from amikafka_tail.ami.event import CRLF, Event, split_line
 from amikafka_tail.config.identity import Identity
 from amikafka_tail.hookspecs import Register, hookimpl
 
 PROTECTED = ("Event", "EntityID", "SystemName", "Privilege")
-MAX_SHAPES = 2048
-"""Shapes remembered before starting afresh: a dialplan can make up event names without end."""
+# A dialplan can make up event names and headers without end, and learning a shape costs a millisecond.
+MAX_NAMES = 512
+MAX_SHAPES = 8
+MAX_LESSONS = 64
 
 # jansson's dump.c, whose hexadecimal digits are capitals; DEL and all beyond ASCII stand as they are.
 _ESCAPES = {code: f"\\u{code:04X}" for code in range(0x20)} | {
@@ -34,7 +35,7 @@ _ESCAPES = {code: f"\\u{code:04X}" for code in range(0x20)} | {
         "\t": "\\t",
     }.items()
 }
-_CONTROLS = bytes(range(0x20))
+_VALUE = rb"[ -\xff]*"  # no control character, so no end of a line either
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,16 +56,35 @@ class JsonOptions:
 
 
 class _Shape(NamedTuple):
-    """How events of one kind, with one number of lines, have looked so far."""
+    """How events of one kind look, and the object that they become."""
 
-    prefixes: Sequence[bytes]
-    """`Name: ` of each line."""
-    fixed: tuple[int, bytes]
-    """The index of a line that must be exactly this: the SystemName that Asterisk itself adds."""
-    pick: Callable[[Sequence[bytes]], Sequence[bytes]]
-    """Takes the lines to be written, in the order of their names' first appearance."""
-    head: bytes
-    """The object's beginning, up to the first picked name."""
+    pattern: bytes
+    values_of: Callable[[bytes], re.Match[bytes] | None]
+    template: bytes
+
+
+class _Shapes:
+    """The shapes of one event name, the newest first; one is learned when it is seen for the second time."""
+
+    def __init__(self) -> None:
+        self.shapes: list[_Shape] = []
+        self._seen: set[tuple[bytes, ...]] = set()
+        self._lessons = 0
+
+    def learn(self, lines: list[bytes], options: JsonOptions, identity: Identity) -> None:
+        names = tuple(split_line(line)[0] for line in lines)
+        if self._lessons >= MAX_LESSONS:
+            return
+        if names not in self._seen:
+            if len(self._seen) >= MAX_LESSONS:
+                self._seen.clear()
+            self._seen.add(names)
+            return
+        self._lessons += 1
+        shape = _shape(lines, names, options, identity)
+        if shape is not None and all(shape.pattern != known.pattern for known in self.shapes):
+            self.shapes.insert(0, shape)
+            del self.shapes[MAX_SHAPES:]
 
 
 def json_format(options: JsonOptions, identity: Identity) -> Callable[[Event], bytes]:
@@ -73,42 +93,26 @@ def json_format(options: JsonOptions, identity: Identity) -> Callable[[Event], b
     Every value is a string. The four protected names always hold the real value; a line of the event that
     repeats one of them with another value is kept as `Name[2]`, so that nothing is lost and nothing forged.
     """
-    shapes: dict[tuple[bytes, int], _Shape] = {}
+    known: dict[bytes, _Shapes] = {}
     exact = _exact(options, identity)
-    begins_with = bytes.startswith
 
     def render(event: Event) -> bytes:
         raw = event.raw
         if b'"' in raw or b"\\" in raw:
             raw = raw.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
-        lines = raw.split(CRLF)
-        count = len(lines)
-        shape = shapes.get((lines[0], count))
-        if shape is None:
-            return learn(event)
-        index, line = shape.fixed
-        if (
-            lines[index] != line
-            # Each line begins with its own "Name: " ...
-            or not all(map(begins_with, lines, shape.prefixes))
-            # ... and there is no control character, a bare CR or LF included ...
-            or len(raw.translate(None, _CONTROLS)) != len(raw) - 2 * count + 2
-            or not (raw.isascii() or _is_utf8(raw))
-        ):
-            return exact(event)
-        picked = shape.pick(lines)
-        if raw.count(b": ") == count:
-            # ... and has no second ": ".
-            return shape.head + b'","'.join(picked).replace(b": ", b'":"') + b'"}'
-        return shape.head + b'","'.join([each.replace(b": ", b'":"', 1) for each in picked]) + b'"}'
-
-    def learn(event: Event) -> bytes:
-        lines = event.raw.split(CRLF)
-        shape = _shape(lines, options, identity)
-        if shape is not None:
-            if len(shapes) >= MAX_SHAPES:
-                shapes.clear()
-            shapes[lines[0], len(lines)] = shape
+        first_line = raw[: raw.find(CRLF)]
+        kind = known.get(first_line)
+        if kind is None:
+            if len(known) >= MAX_NAMES:
+                known.clear()
+            kind = known[first_line] = _Shapes()
+        for shape in kind.shapes:
+            match = shape.values_of(raw)
+            if match is not None:
+                if raw.isascii() or _is_utf8(raw):
+                    return shape.template % match.groups()
+                return exact(event)
+        kind.learn(event.raw.split(CRLF), options, identity)
         return exact(event)
 
     return render
@@ -141,36 +145,46 @@ def _exact(options: JsonOptions, identity: Identity) -> Callable[[Event], bytes]
     return render
 
 
-def _shape(lines: list[bytes], options: JsonOptions, identity: Identity) -> _Shape | None:
-    """Return the shape of an event with these lines, `None` where events of this kind need the exact way."""
-    if any(b": " not in line for line in lines) or not lines[0].startswith(b"Event: "):
+def _shape(
+    lines: list[bytes], names: tuple[bytes, ...], options: JsonOptions, identity: Identity
+) -> _Shape | None:
+    """Return the shape of events with these lines, `None` where such events need the exact way."""
+    own = b"SystemName: " + identity.system_name.encode() if identity.system_name else None
+    if not lines[0].startswith(b"Event: ") or any(b": " not in line for line in lines):
         return None
-    names = [split_line(line)[0] for line in lines]
-    system_name = b"SystemName: " + identity.system_name.encode()
-    last: dict[bytes, int] = {}
-    fixed = (0, lines[0])
+    if any(_needs_escape(text) for text in (lines[0], own or b"", *names)):
+        return None
+    keep_all = options.duplicates == "list"
+    pattern = [re.escape(lines[0])]
+    members: dict[bytes, int] = {}  # how often each name stands in the event
     for index, name in enumerate(names[1:], 1):
-        if name == b"SystemName" and identity.system_name and lines[index] == system_name:
-            if fixed[0]:
-                return None
-            fixed = (index, system_name)
-        elif name in (b"Event", b"EntityID", b"SystemName"):
+        if lines[index] == own:
+            # Asterisk's own line: it says again what the object begins with.
+            pattern.append(re.escape(own))
+            continue
+        if name in (b"Event", b"EntityID", b"SystemName"):
             return None
-        elif name in last and (name == b"Privilege" or options.duplicates == "list"):
+        if name in members and (name == b"Privilege" or name != names[index - 1]):
             return None
-        else:
-            last[name] = index
-    if len(last) < 2:
-        return None
-    head = f'{{"Event":{_quote(decode(lines[0][7:]))},"EntityID":{_quote(identity.entity_id)},'
-    if identity.system_name:
-        head += f'"SystemName":{_quote(identity.system_name)},'
-    return _Shape(
-        prefixes=[name + b": " for name in names],
-        fixed=fixed,
-        pick=itemgetter(*last.values()),
-        head=(head + '"').encode(),
-    )
+        # Of a name that is repeated the last value counts, or all of them do.
+        taken = keep_all or name not in names[index + 1 :]
+        pattern.append(re.escape(name) + b": " + (b"(%b)" % _VALUE if taken else _VALUE))
+        members[name] = members.get(name, 0) + 1
+    template = [_head(lines[0][7:].decode(), identity).encode().replace(b"%", b"%%")]
+    for name, count in members.items():
+        slot = b'"%b"' if count == 1 or not keep_all else b"[" + b",".join([b'"%b"'] * count) + b"]"
+        template.append(b'"' + name.replace(b"%", b"%%") + b'":' + slot)
+    whole = CRLF.join(pattern)
+    return _Shape(whole, re.compile(whole).fullmatch, b"{" + b",".join(template) + b"}")
+
+
+def _head(name: str, identity: Identity) -> str:
+    head = f'"Event":{_quote(name)},"EntityID":{_quote(identity.entity_id)}'
+    return f'{head},"SystemName":{_quote(identity.system_name)}' if identity.system_name else head
+
+
+def _needs_escape(text: bytes) -> bool:
+    return any(byte < 0x20 or byte in b'"\\' for byte in text) or not _is_utf8(text)
 
 
 def _is_utf8(raw: bytes) -> bool:
