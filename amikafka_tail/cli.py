@@ -40,6 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except KeyboardInterrupt:
         return 130
+    except OSError as error:
+        print(f"amikafka: {error.filename or 'input or output'}: {error.strerror}", file=sys.stderr)
+        return os.EX_IOERR
     except Exception as error:
         log.debug("internal error", exc_info=True)
         print(

@@ -113,19 +113,11 @@ def run(*, count: int, rate: float, format_name: str) -> int:
     return 0 if len(received) == counters.events == count else 1
 
 
-def _carry(
-    directory: Path,
-    kafka: MockKafka,
-    asterisk: RecordedAsterisk,
-    reader: threading.Thread,
-    count: int,
-    format_name: str,
-) -> tuple[Counters, float]:
+def _carry(path: Path, asterisk: RecordedAsterisk, count: int) -> tuple[Counters, float]:
     """Carry the recorded events to the mock broker; return the counts and how long it took in seconds."""
-    path = directory / "ami_kafka.conf"
-    path.write_text(CONFIGURATION.format(format_name=format_name, address=kafka.address, directory=directory))
     registry = plugins.load()
     configuration = settings.load(path, registry)
+    directory = configuration.journal.directory
     journal = Journal(directory / "journal", segment_bytes=1 << 26, max_bytes=1 << 30)
     counters = Counters()
     recorder = Recorder(
@@ -147,7 +139,6 @@ def _carry(
         clock=time.monotonic,
     )
     started = time.monotonic()
-    reader.start()
     while counters.events < count or not pipeline.settled:
         if not recorder.collect() | pipeline.step():
             pipeline.take_reports(0.005)

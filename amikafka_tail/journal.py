@@ -182,6 +182,8 @@ class Journal:
 
     def roll(self) -> None:
         """Begin a new segment, so that the one before can be deleted once delivered. Raises `OSError`."""
+        if self.end == self._segments[-1].start:
+            return
         self._make_room()
         self._segments.append(_Segment(self._directory, self.end, create=True))
         self._last_move_ms = 0

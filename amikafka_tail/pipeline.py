@@ -30,6 +30,9 @@ FIRST_RETRY, LONGEST_RETRY = 1.0, 30.0
 """Seconds to wait before going on after a failure: doubled each time, until something is delivered."""
 EVENT = b"Event: "
 NOT_EVENTS = (b"Response: ", b"Asterisk Call Manager/")
+BEGINNINGS = (EVENT, b"\0", *NOT_EVENTS)
+MAX_REMEMBERED = 10_000
+"""Positions of events set aside that are remembered, so that going back does not set them aside again."""
 
 log = logging.getLogger("amikafka.pipeline")
 Filter = Callable[[Event], "bool | Event | None"]
@@ -189,7 +192,7 @@ class Pipeline:
         """
         self.take_reports()
         if self._sending is None:
-            ahead = self._read_at - self.ledger.position
+            ahead = self._read_at - self.ledger.position if self.ledger.open_receipts else 0
             if ahead > MAX_UNDELIVERED or not self.producer.has_room or self.paused_until is not None:
                 return False
             self._sending = self._read()
@@ -223,11 +226,14 @@ class Pipeline:
     def _read(self) -> Iterator[None] | None:
         """Read the next chunk; return what sends its events, `None` where no event is complete."""
         position = self._source.next_readable(self._read_at)
-        if position != self._read_at:
-            self._read_from(position, in_block=True)
         data = self._source.read(position, CHUNK)
         if not data:
             return None
+        if position != self._read_at:
+            # The journal gave up what comes before, and perhaps the beginning of the event that stands here.
+            in_block = not data.lstrip(b"\r\n").startswith(BEGINNINGS)
+            self._counters.lost += in_block
+            self._read_from(position, in_block=in_block)
         self._read_at += len(data)
         framer = self._framer
         overlong = framer.overlong
@@ -301,7 +307,7 @@ class Pipeline:
             if before.endswith(b"\r\n\r"):
                 # Only the last byte of its end is missing: the event is whole.
                 return before[:-3]
-            if before:
+            if before and at not in self._given_up:
                 self._counters.torn += 1
                 log.warning("an event was cut off by a lost connection: offset=%d %r", at, before[:80])
                 self._set_aside(before, at, "cut off by a lost connection")
@@ -309,7 +315,7 @@ class Pipeline:
         text = block.lstrip(b"\r\n")
         if text.startswith(EVENT) and not nul:
             return text
-        if text.startswith(NOT_EVENTS) or not text.strip():
+        if text.startswith(NOT_EVENTS) or not text.strip() or at in self._given_up:
             return None
         self._counters.malformed += 1
         log.warning("neither an event nor a response: offset=%d %r", at, text[:80])
@@ -345,7 +351,6 @@ class Pipeline:
         """Send an event to the dead letters, so that it is not tried again; return whether that worked."""
         reason = describe(error, self._messages.topic)
         log.error("refused by Kafka: %s: event=%r offset=%d", reason, event.name, event.position)
-        self._given_up.add(event.position)
         return self._set_aside(event.raw, event.position, reason)
 
     def _find(self, failure: Failure) -> Event:
@@ -386,7 +391,6 @@ class Pipeline:
         self._retry_after = min(2 * self._retry_after, LONGEST_RETRY)
         self.producer.discard()
         self.producer = self._connect()
-        self._given_up = {each for each in self._given_up if each >= position}
         self._read_from(position)
 
     def _set_aside_failed(self, event: Event, error: Exception) -> None:
@@ -398,7 +402,11 @@ class Pipeline:
         self._set_aside(event.raw, event.position, "".join(format_exception(cause)), plugin)
 
     def _set_aside(self, raw: bytes, position: int, reason: str, plugin: str | None = None) -> bool:
+        """Keep what cannot be published, once; return whether that worked."""
         self._counters.dead_letters += 1
+        self._given_up.add(position)
+        if len(self._given_up) > MAX_REMEMBERED:
+            self._given_up -= {each for each in self._given_up if each < self.ledger.position}
         try:
             self._dead_letters.keep(raw, position=position, reason=reason, plugin=plugin)
         except OSError as error:

@@ -26,8 +26,9 @@ class Recording:
 
     def __init__(self, file: BinaryIO, name: str) -> None:
         if not file.seekable():
-            copy = tempfile.TemporaryFile()
+            copy = tempfile.TemporaryFile()  # noqa: SIM115, it lives as long as this object
             shutil.copyfileobj(file, copy)
+            copy.flush()
             file = copy
         self.name = name
         self._file = file

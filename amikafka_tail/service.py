@@ -32,6 +32,8 @@ DRAIN_SECONDS = 5.0
 ACTIVE_SECONDS = 1.0
 """After the last progress the loop looks for reports every ms; later only some times a second."""
 STATUS_SECONDS = 5.0
+LAST_EVENT_SECONDS = 0.5
+"""How long a stop waits for the rest of an event that Asterisk has begun to send."""
 
 log = logging.getLogger("amikafka")
 
@@ -137,7 +139,8 @@ class Service:
         moved |= self._pipeline.step()
         if moved or self._pipeline.ledger.position != before:
             self._active_until = time.monotonic() + ACTIVE_SECONDS
-            self._journal.release(self._syncer.stored)
+        # Even before the checkpoint is stored: on a full disk it can only be stored after this.
+        self._journal.release(self._pipeline.ledger.position)
         if self._journal.dropped:
             self._tell_loss()
         return moved
@@ -149,7 +152,10 @@ class Service:
         if waiting_for_reports and now < self._active_until:
             self._pipeline.take_reports(0.001)
             return
-        due = min(self._recorder.deadline(), self._pipeline.paused_until or float("inf"), self._next_status)
+        resume = self._pipeline.paused_until
+        due = min(
+            self._recorder.deadline(), self._next_status, self._next_status if resume is None else resume
+        )
         # librdkafka has no descriptor to wait on, and tells of errors only when it is asked.
         timeout = min(max(due - now, 0.0), 0.02 if waiting_for_reports else 1.0)
         descriptors = [self._wake_reader.fileno()]
@@ -163,8 +169,8 @@ class Service:
         for dropped in self._journal.dropped:
             self._counters.lost += dropped.events
             log.error(
-                "the journal is full and its oldest segment was dropped: lost_events=%d lost_bytes=%d offset=%d;"
-                " [journal] max_bytes says how much it may hold",
+                "the journal is full, its oldest segment was dropped: lost_events=%d lost_bytes=%d offset=%d"
+                " ([journal] max_bytes says how much it may hold)",
                 dropped.events,
                 dropped.end - dropped.start,
                 dropped.start,
@@ -225,7 +231,7 @@ class Service:
         """Close the connection, deliver what Kafka takes in time, note how far that was."""
         self._stop_requested = False  # a second signal ends the wait
         self._notifier.tell("STOPPING=1", "STATUS=delivering what is left")
-        self._recorder.collect()
+        self._record_to_the_end_of_an_event()
         self._recorder.close()
         until = time.monotonic() + DRAIN_SECONDS
         while self._pipeline.lag and time.monotonic() < until and not self._stop_requested:
@@ -233,10 +239,16 @@ class Service:
                 self._pipeline.take_reports(0.01)
             self._notifier.keep_alive()
         self._syncer.stop()
-        self._journal.release(self._syncer.stored)
+        self._journal.release(self._pipeline.ledger.position)
         self._journal.close()
         self._pipeline.producer.discard()
         log.info("stopped: events=%d lag_bytes=%d", self._counters.events, self._pipeline.lag)
+
+    def _record_to_the_end_of_an_event(self) -> None:
+        until = time.monotonic() + LAST_EVENT_SECONDS
+        while self._recorder.collect() or not self._journal.ends_whole():
+            if not self._recorder.connected or time.monotonic() > until:
+                return
 
     def _listen_to_signals(self) -> None:
         def stop(_number: int, _frame: FrameType | None) -> None:
