@@ -74,7 +74,8 @@ class Session:
                 self.closed.set()
                 return
             *blocks, held = (held + data).split(b"\r\n\r\n")
-            for block in blocks:
+            # Some events, such as ConfBridge's TestEvents, end with an empty line too many.
+            for block in (block.lstrip(b"\r\n") for block in blocks):
                 if block.startswith(b"Event: "):
                     self.events.append(block)
                     continue
