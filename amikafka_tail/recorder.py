@@ -252,7 +252,7 @@ class Recorder:
             self._journal.begin_connection(identity, self._now_ms())
         except OSError as error:
             connection.socket.close()
-            self._connect_at = now + self._backoff.delay()
+            self._connect_at = now + self._backoff.delay(now)
             raise _DiskError(error.strerror) from error
         if self._connection is not None:
             self._connection.socket.close()
@@ -280,7 +280,7 @@ class Recorder:
         self._empty_pipe()
 
     def _failed(self, error: Exception, now: float) -> None:
-        delay = self._backoff.delay()
+        delay = self._backoff.delay(now)
         self._connect_at = now + delay
         reason = str(error) if isinstance(error, AmikafkaError) else f"{type(error).__name__}: {error}"
         if reason == self.problem:
@@ -300,6 +300,6 @@ class Recorder:
             self._connection.socket.close()
         self._connection = None
         self._lost_at = now
-        self._connect_at = now + self._backoff.delay()
+        self._connect_at = now + self._backoff.delay(now)
         self.problem = reason
         log.warning("lost the connection to Asterisk: %s", reason)

@@ -1,0 +1,67 @@
+"""Reads configuration files from disk, and says in words why one cannot be read."""
+
+from __future__ import annotations
+
+import glob
+import grp
+import os
+import pwd
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+
+from amikafka_tail.config import dialect
+from amikafka_tail.config.dialect import Document
+from amikafka_tail.errors import Problem
+
+MAX_BYTES = 16 * 1024 * 1024
+
+
+def load(path: Path) -> Document:
+    """Parse a file with all it includes. A file that cannot be read is a problem of the document."""
+
+    def find(pattern: str) -> Iterable[Path]:
+        return [Path(name) for name in sorted(glob.glob(str(path.parent / pattern)))]
+
+    try:
+        return dialect.parse(path, _read, find)
+    except OSError as error:
+        return Document([], [Problem(message=why_unreadable(path, error), file=path)])
+
+
+def why_unreadable(path: Path, error: OSError) -> str:
+    """Say why a file cannot be read, and for a matter of permissions how to mend it."""
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file"
+    if not isinstance(error, PermissionError):
+        return f"cannot be read: {error.strerror}"
+    me = _name(pwd.getpwuid, os.geteuid())
+    try:
+        status = path.stat()
+    except OSError:
+        return f"cannot be read by the user {me}: a directory on the way is closed to it"
+    owner, group = _name(pwd.getpwuid, status.st_uid), _name(grp.getgrgid, status.st_gid)
+    mode = stat.S_IMODE(status.st_mode)
+    return (
+        f"cannot be read by the user {me}: owned by {owner}:{group}, mode {mode:04o};"
+        f" chgrp it to a group that {me} is in, and chmod g+r"
+    )
+
+
+def _read(path: Path) -> str:
+    with path.open("rb") as file:
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise OSError(27, f"larger than {MAX_BYTES} bytes, so not a configuration")
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
+def _name(look_up: object, number: int) -> str:
+    try:
+        entry = look_up(number)  # type: ignore[operator]
+        return str(entry[0])
+    except KeyError:
+        return str(number)

@@ -1,0 +1,133 @@
+"""kafka.conf of Asterisk's res_kafka: its connections, as properties of librdkafka."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from amikafka_tail.config.dialect import Document, Line, Section
+from amikafka_tail.config.options import boolean, problem, unknown
+from amikafka_tail.errors import Problem
+
+# Option of res_kafka -> (librdkafka's property, default). None as default: not set.
+PRODUCER_OPTIONS: dict[str, tuple[str, str | None]] = {
+    "brokers": ("bootstrap.servers", "localhost:9092"),
+    "client_id": ("client.id", "asterisk"),
+    "message_max_bytes": ("message.max.bytes", "1000000"),
+    "request_timeout_ms": ("request.timeout.ms", "5000"),
+    "message_timeout_ms": ("message.timeout.ms", "300000"),
+    "security_protocol": ("security.protocol", "plaintext"),
+    "sasl_mechanisms": ("sasl.mechanisms", None),
+    "sasl_username": ("sasl.username", None),
+    "sasl_password": ("sasl.password", None),
+    "ssl_ca_location": ("ssl.ca.location", None),
+    "ssl_certificate_location": ("ssl.certificate.location", None),
+    "ssl_key_location": ("ssl.key.location", None),
+    "compression_codec": ("compression.codec", "none"),
+    "compression_level": ("compression.level", "-1"),
+    "linger_ms": ("queue.buffering.max.ms", "5"),
+    "batch_num_messages": ("batch.num.messages", "10000"),
+    "batch_size": ("batch.size", "1000000"),
+    "queue_buffering_max_messages": ("queue.buffering.max.messages", "100000"),
+    "queue_buffering_max_kbytes": ("queue.buffering.max.kbytes", "1048576"),
+    "acks": ("request.required.acks", "-1"),
+    "retries": ("message.send.max.retries", "2147483647"),
+    "enable_idempotence": ("enable.idempotence", None),
+    "reconnect_backoff_ms": ("reconnect.backoff.ms", "100"),
+    "reconnect_backoff_max_ms": ("reconnect.backoff.max.ms", "10000"),
+    "socket_timeout_ms": ("socket.timeout.ms", "10000"),
+    "debug": ("debug", None),
+}
+CONSUMER_OPTIONS = (
+    "group_id",
+    "auto_offset_reset",
+    "enable_auto_commit",
+    "auto_commit_interval_ms",
+    "session_timeout_ms",
+    "max_poll_interval_ms",
+)
+PASSWORD_FILE = "sasl_password_file"  # noqa: S105, the name of an option
+ANY_PROPERTY = "rdkafka."
+KNOWN = (*PRODUCER_OPTIONS, *CONSUMER_OPTIONS, PASSWORD_FILE, "type")
+
+
+@dataclass(frozen=True, kw_only=True)
+class KafkaProperties:
+    """librdkafka's properties for a producer, and the line that each was set on. Secrets are not shown."""
+
+    values: dict[str, str] = field(repr=False)
+    origins: dict[str, str] = field(default_factory=dict)
+
+
+def connection_of(
+    document: Document, name: str, file: Path, line: Line
+) -> tuple[Section | None, list[Problem]]:
+    """Return the connection that `line` names, or what is wrong."""
+    sections = [
+        section for section in document.sections if (section.get("type") or "").lower() == "connection"
+    ]
+    for section in sections:
+        if section.name == name:
+            return section, []
+    if document.named(name):
+        message = f'[{name}] of {file} has no "type = connection"'
+    else:
+        message = f'there is no connection "{name}" in {file}: ' + (
+            unknown("connection", name, [section.name for section in sections])
+        )
+    return None, [problem(line, "kafka", message)]
+
+
+def properties(
+    lines: Sequence[Line],
+    section: str,
+    problems: list[Problem],
+    read_secret: Callable[[Path], str],
+    *,
+    also_known: Iterable[str] = (),
+) -> KafkaProperties:
+    """Turn the lines of a connection, or of `[kafka]` itself, into properties with res_kafka's defaults.
+
+    One default is ours (docs/adr/0002): the producer is idempotent where nobody has said otherwise and `acks`
+    allows it, because without it librdkafka's own retries can change the order.
+    """
+    values = {name: default for name, default in PRODUCER_OPTIONS.values() if default is not None}
+    origins: dict[str, str] = {}
+    direct: dict[str, str] = {}
+    for line in lines:
+        origin = f"{line.file}:{line.line}"
+        if line.name.startswith(ANY_PROPERTY):
+            name = line.name.removeprefix(ANY_PROPERTY)
+            direct[name] = line.value
+            origins[name] = origin
+        elif line.name == PASSWORD_FILE:
+            try:
+                values["sasl.password"] = read_secret(Path(line.value))
+            except OSError as error:
+                problems.append(problem(line, section, f"{line.value}: {error.strerror}"))
+        elif line.name in PRODUCER_OPTIONS:
+            name = PRODUCER_OPTIONS[line.name][0]
+            value = line.value
+            if line.name == "enable_idempotence":
+                try:
+                    value = "true" if boolean(value) else "false"
+                except ValueError as error:
+                    problems.append(problem(line, section, str(error)))
+            if value:
+                values[name] = value
+                origins[name] = origin
+        elif line.name not in KNOWN and line.name not in also_known:
+            known = [*KNOWN, *also_known]
+            problems.append(problem(line, section, unknown("option", line.name, known)))
+    values.update(direct)
+    if "enable.idempotence" not in values and _may_be_idempotent(values):
+        values["enable.idempotence"] = "true"
+    return KafkaProperties(values=values, origins=origins)
+
+
+def _may_be_idempotent(values: dict[str, str]) -> bool:
+    acks = values.get("acks", values["request.required.acks"])
+    retries = values.get("retries", values["message.send.max.retries"])
+    in_flight = values.get("max.in.flight.requests.per.connection", values.get("max.in.flight", "5"))
+    return acks in ("-1", "all") and retries != "0" and in_flight in ("1", "2", "3", "4", "5")

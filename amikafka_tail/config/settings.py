@@ -1,0 +1,267 @@
+"""The settings: ami_kafka.conf and what it refers to, checked whole before anything is done with it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+from amikafka_tail.config import files, kafka_conf, manager_conf
+from amikafka_tail.config.dialect import Document, Line
+from amikafka_tail.config.identity import Overrides
+from amikafka_tail.config.kafka_conf import KafkaProperties
+from amikafka_tail.config.options import bind, problem, unknown
+from amikafka_tail.errors import ConfigError, PluginError, Problem
+from amikafka_tail.filters.eventfilter import EventFilterOptions, FilterLine
+from amikafka_tail.filters.eventfilter import parse as parse_filter
+from amikafka_tail.plugins import Registry
+
+FILTER = "eventfilter"
+MEBIBYTE = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class _General:
+    enabled: bool = True
+    source: str = "manager"
+    format: str = "json"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    entity_id: str | None = None
+    system_name: str | None = None
+    asterisk_version: str | None = None
+    hostname: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Kafka:
+    topic: str = "asterisk_ami"
+    key: str = "event"
+    connection: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.topic or len(self.topic) > 249 or self.topic in (".", ".."):
+            raise ValueError(f'"{self.topic}" is not a name that Kafka allows for a topic')
+        if any(not (char.isascii() and char.isalnum()) and char not in "._-" for char in self.topic):
+            raise ValueError(f'topic "{self.topic}": Kafka allows letters, digits, ".", "_" and "-"')
+        if not self.key:
+            raise ValueError("key is empty: event, linkedid, uniqueid, none, or the name of a header")
+
+
+@dataclass(frozen=True, kw_only=True)
+class JournalSettings:
+    """Options of the section `[journal]`."""
+
+    directory: Path = Path("/var/lib/amikafka")
+    """Where the journal, the checkpoint and the dead letters are."""
+    max_bytes: int = field(default=10 << 30, metadata={"unit": "bytes", "minimum": MEBIBYTE})
+    """How much the journal may hold; when it is full its oldest segment is dropped."""
+    segment_bytes: int = field(default=64 << 20, metadata={"unit": "bytes", "minimum": 65536})
+    """How large a segment grows before the next one is begun."""
+    fsync_interval: float = field(default=1.0, metadata={"unit": "seconds", "minimum": 0.01, "maximum": 3600})
+    """Seconds between syncs to disk: what a power cut may cost."""
+
+    def __post_init__(self) -> None:
+        if self.max_bytes < 2 * self.segment_bytes:
+            raise ValueError("max_bytes must be at least twice segment_bytes")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All that the configuration says. `etc` is the directory of Asterisk's own files."""
+
+    path: Path
+    etc: Path
+    enabled: bool
+    log_level: str
+    source: str
+    source_options: Any
+    filters: Sequence[tuple[str, Any]]
+    format: str
+    format_options: Any
+    topic: str
+    key: str
+    properties: Mapping[str, str] = field(repr=False)
+    """librdkafka's."""
+    property_origins: Mapping[str, str]
+    """The line that a property was set on, as `file:line`."""
+    journal: JournalSettings
+    overrides: Overrides
+
+
+def load(path: Path, registry: Registry, *, etc: Path | None = None, need_source: bool = True) -> Settings:
+    """Read the configuration. Raises `ConfigError` with everything that is wrong.
+
+    `etc` is where kafka.conf, manager.conf and asterisk.conf are, by default beside `path`. Without
+    `need_source` nobody has to say how to log in: the source is not going to be used.
+    """
+    document = files.load(path)
+    loader = _Loader(path, document, registry, etc or path.parent)
+    settings = loader.settings(need_source=need_source)
+    if loader.problems or settings is None:
+        raise ConfigError(loader.problems)
+    return settings
+
+
+class _Loader:
+    def __init__(self, path: Path, document: Document, registry: Registry, etc: Path) -> None:
+        self.problems = list(document.problems)
+        self._path = path
+        self._registry = registry
+        self._etc = etc
+        self._lines: dict[str, list[Line]] = {}
+        plugin_sections = {registration.name for registration in registry} - {FILTER}
+        known = ["general", "kafka", "journal", *sorted(plugin_sections)]
+        for section in document.sections:
+            if section.name in known:
+                self._lines.setdefault(section.name, []).extend(section.lines)
+            else:
+                message = unknown("section", section.name, known)
+                self.problems.append(
+                    Problem(message=message, file=section.file, line=section.line, section=section.name)
+                )
+
+    def settings(self, *, need_source: bool) -> Settings | None:
+        filter_lines = [line for line in self._section("general") if line.name.startswith(FILTER)]
+        others = [line for line in self._section("general") if not line.name.startswith(FILTER)]
+        general = bind(_General, others, "general", self.problems, also_known=[FILTER])
+        kafka, properties = self._kafka()
+        journal = bind(JournalSettings, self._section("journal"), "journal", self.problems)
+        filters = self._filters(filter_lines)
+        options = {
+            (registration.kind, registration.name): bind(
+                registration.options,
+                self._plugin_lines(registration.name, general, need_source=need_source),
+                registration.name,
+                self.problems,
+            )
+            for registration in self._registry
+            if registration.name != FILTER
+        }
+        if general is None or kafka is None or journal is None:
+            return None
+        chosen = self._chosen(general, "source"), self._chosen(general, "format")
+        if self.problems or not all(chosen):
+            return None
+        names = [field.name for field in dataclasses.fields(Overrides)]
+        return Settings(
+            path=self._path,
+            etc=self._etc,
+            enabled=general.enabled,
+            log_level=general.log_level,
+            source=general.source.lower(),
+            source_options=options["source", general.source.lower()],
+            filters=filters,
+            format=general.format.lower(),
+            format_options=options["format", general.format.lower()],
+            topic=kafka.topic,
+            key=kafka.key,
+            properties=MappingProxyType(properties.values),
+            property_origins=MappingProxyType(properties.origins),
+            journal=journal,
+            overrides=Overrides(**{name: getattr(general, name) for name in names}),
+        )
+
+    def _section(self, name: str) -> list[Line]:
+        return self._lines.get(name, [])
+
+    def _chosen(self, general: _General, kind: str) -> bool:
+        """Tell whether the source or the format that `[general]` names exists."""
+        name: str = getattr(general, kind).lower()
+        if name in self._registry.names(kind):
+            return True
+        line = next(line for line in reversed(self._section("general")) if line.name == kind)
+        known = self._registry.names(kind)
+        message = f"{unknown(kind, name, known)}; there are: {', '.join(known)}"
+        self.problems.append(problem(line, "general", message))
+        return False
+
+    def _filters(self, lines: list[Line]) -> list[tuple[str, Any]]:
+        for line in lines:
+            try:
+                parse_filter(line.name, line.value)
+            except ValueError as error:
+                self.problems.append(problem(line, "general", str(error)))
+        if not lines:
+            return []
+        return [
+            (
+                FILTER,
+                EventFilterOptions(
+                    lines=tuple(
+                        FilterLine(line.name, line.value, f"{line.file}:{line.line}") for line in lines
+                    )
+                ),
+            )
+        ]
+
+    def _kafka(self) -> tuple[_Kafka | None, KafkaProperties]:
+        lines = self._section("kafka")
+        own = [field.name for field in dataclasses.fields(_Kafka)]
+        kafka = bind(_Kafka, [line for line in lines if line.name in own], "kafka", self.problems)
+        direct = [line for line in lines if line.name not in own]
+        connection = next(
+            (line for line in reversed(lines) if line.name == "connection" and line.value), None
+        )
+        section = "kafka"
+        if connection is not None:
+            file = self._etc / "kafka.conf"
+            document = files.load(file)
+            self.problems += document.problems
+            found = None
+            if document.sections or not document.problems:
+                found, problems = kafka_conf.connection_of(document, connection.value, file, connection)
+                self.problems += problems
+            if any(line.name == "brokers" for line in direct):
+                message = "both connection and brokers are set: which Kafka is meant?"
+                self.problems.append(problem(connection, "kafka", message))
+            # What stands in [kafka] itself comes later, and so counts.
+            direct = [*(found.lines if found else []), *direct]
+        return kafka, kafka_conf.properties(direct, section, self.problems, _read_secret, also_known=own)
+
+    def _plugin_lines(self, name: str, general: _General | None, *, need_source: bool) -> list[Line]:
+        lines = self._section(name)
+        if name != "manager" or not need_source or general is None or general.source.lower() != name:
+            return lines
+        return [*lines, *self._from_manager_conf(lines)]
+
+    def _from_manager_conf(self, lines: list[Line]) -> list[Line]:
+        """Return lines for what `[manager]` leaves open and manager.conf says."""
+        said = {line.name: line for line in lines if line.value}
+        has_secret = "secret" in said or "secret_file" in said
+        if has_secret and "host" in said:
+            return []
+        file = self._etc / "manager.conf"
+        username = said["username"].value if "username" in said else manager_conf.USER
+        document = files.load(file)
+        user = manager_conf.find_user(document, username)
+        if not has_secret and user.secret is None:
+            self.problems += document.problems
+            self.problems.append(
+                Problem(
+                    message=f"no secret for the manager user {username}: neither [manager] secret or secret_file in"
+                    f" {self._path.name}, nor a section [{username}] with a secret in {file} and what it includes",
+                    file=self._path,
+                    section="manager",
+                )
+            )
+            return []
+        found = {"host": user.host, "port": None if user.port is None else str(user.port)}
+        if not has_secret:
+            found["secret"] = user.secret
+        if "host" in said:
+            # Another host's port is not in this manager.conf.
+            del found["host"], found["port"]
+        if "tls" in said:
+            found.pop("port", None)
+        return [
+            Line(name, value, file, 0)
+            for name, value in found.items()
+            if value is not None and name not in said
+        ]
+
+
+def _read_secret(path: Path) -> str:
+    return path.read_text(encoding="utf-8").rstrip("\r\n")
