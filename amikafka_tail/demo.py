@@ -64,7 +64,7 @@ class RecordedAsterisk:
     """A live source that plays events from the package's data, `rate` a second (0: as fast as they go)."""
 
     def __init__(self, count: int, rate: float) -> None:
-        data = resources.files("amikafka_tail").joinpath("data", "demo.ami.gz").read_bytes()
+        data = resources.files("amikafka_tail").joinpath("data/demo.ami.gz").read_bytes()
         blocks = [block + END for block in gzip.decompress(data).split(END)[:-1]]
         self._events = list(itertools.islice(itertools.cycle(blocks), count))
         self._pause = 1 / rate if rate > 0 else 0.0
@@ -97,10 +97,12 @@ def run(*, count: int, rate: float, format_name: str) -> int:
     received: list[Received] = []
     reader = threading.Thread(target=_print_messages, args=(kafka.address, received), daemon=True)
     with tempfile.TemporaryDirectory(prefix="amikafka-demo-") as name:
-        directory = Path(name)
-        counters, seconds = _carry(
-            directory, kafka, RecordedAsterisk(count, rate), reader, count, format_name
+        configuration = Path(name) / "ami_kafka.conf"
+        configuration.write_text(
+            CONFIGURATION.format(format_name=format_name, address=kafka.address, directory=name)
         )
+        reader.start()
+        counters, seconds = _carry(configuration, RecordedAsterisk(count, rate), count)
         reader.join()
     names = Counter(message.key for message in received)
     print(

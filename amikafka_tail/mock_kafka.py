@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import confluent_kafka
 
@@ -64,11 +64,11 @@ def read_topic(address: str, topic: str, *, idle: float) -> Iterator[Received]:
             last = time.monotonic()
             yield Received(
                 topic,
-                message.partition(),
-                message.offset(),
+                message.partition() or 0,
+                message.offset() or 0,
                 message.key(),
-                list(message.headers() or []),
-                message.value(),
+                cast("list[tuple[str, bytes]]", list(message.headers() or [])),
+                message.value() or b"",
                 message.timestamp()[1],
             )
     finally:

@@ -65,9 +65,17 @@ class Log(Protocol):
 class Sender(Protocol):
     """What the pipeline sends through. `Producer` describes each."""
 
-    fatal: str | None
-    produce: Callable[..., None]
-    poll: Callable[[float], int]
+    @property
+    def fatal(self) -> str | None:
+        """Why nothing can be sent through this any more, `None` while it can."""
+
+    @property
+    def produce(self) -> Callable[..., None]:
+        """Sends one message."""
+
+    @property
+    def poll(self) -> Callable[[float], int]:
+        """Calls the delivery callbacks, waiting at most so many seconds for the first."""
 
     def __len__(self) -> int:
         """How many messages are not yet reported."""

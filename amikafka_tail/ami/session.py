@@ -1,7 +1,8 @@
 """The login to the manager interface: bytes in, bytes to send out. No I/O in here.
 
-After the login events are off until the very last action, `Events` with `EventMask: on`: what comes after it is
-the journal's. With events off Asterisk sends no greeting either (main/manager.c, action_login).
+The very last action is `Events` with `EventMask: on`: what comes after it is the journal's. Until then only
+events of the class `system` are on, because Asterisk greets a session that may read those with a FullyBooted
+(main/manager.c, action_login), and no answer tells whether a user may read anything at all.
 """
 
 from __future__ import annotations
@@ -15,9 +16,8 @@ from amikafka_tail.errors import LoginRefused, SourceDisconnected
 BANNER = b"Asterisk Call Manager/"
 MAX_HELD = 64 * 1024
 """Bytes that a server may send without completing an answer."""
-CHALLENGE, LOGIN, SETTINGS, EVENTS = (
-    f"amikafka-{name}" for name in ("challenge", "login", "settings", "events")
-)
+# ActionIDs, by which the answers are told apart.
+CHALLENGE, LOGIN, SETTINGS, EVENTS = "amikafka-1", "amikafka-2", "amikafka-3", "amikafka-4"
 PING = b"Action: Ping\r\nActionID: amikafka-ping\r\n\r\n"
 
 
@@ -40,6 +40,7 @@ class Session:
         self._secret = secret
         self._auth = auth
         self._held = b""
+        self._greeted = False
         self._awaited = "banner"
 
     @property
@@ -59,7 +60,7 @@ class Session:
             answer += step
         if not self.ready and len(self._held) > MAX_HELD:
             raise SourceDisconnected(
-                f"{len(self._held)} bytes came and no complete answer: this is not Asterisk's manager interface"
+                f"no complete answer in {len(self._held)} bytes: this is not Asterisk's manager interface"
             )
         return answer
 
@@ -72,6 +73,7 @@ class Session:
             return None
         self._held = rest
         fields = _fields(block)
+        self._greeted |= fields.get("Event") == "FullyBooted"
         if "Response" not in fields or fields.get("ActionID", self._awaited) != self._awaited:
             return b""  # an event, or an answer to nothing we asked
         return self._answered(fields)
@@ -101,16 +103,21 @@ class Session:
         if self._awaited == LOGIN:
             if refused:
                 raise LoginRefused(
-                    f"Asterisk refuses the login of {self._username!r}: {message}. Check in manager.conf that the"
-                    f" section [{self._username}] is there with this secret, that its permit and deny let this"
-                    " address in, and that `manager reload` was done since"
+                    f"Asterisk refuses the login of {self._username!r}: {message}. Check in manager.conf that"
+                    f" the section [{self._username}] is there with this secret, that its permit and deny let"
+                    " this address in, and that `manager reload` was done since"
                 )
             return self._ask(SETTINGS, "Action: CoreSettings")
         if self._awaited == SETTINGS:
             if refused:
                 self.warnings.append(
                     f"the manager user {self._username!r} may not ask for the version and the system name"
-                    f" ({message}): add write = reporting, or set asterisk_version and system_name in [general]"
+                    f" ({message}): add write = reporting, or set asterisk_version and system_name here"
+                )
+            if not self._greeted:
+                self.warnings.append(
+                    f"the manager user {self._username!r} may not read system events, or Asterisk is still"
+                    " starting: what it may not read is not published; read = all gives everything"
                 )
             self.asterisk_version = fields.get("AsteriskVersion", "")
             self.system_name = fields.get("SystemName", "")
@@ -119,7 +126,7 @@ class Session:
         raise AssertionError(self._awaited)
 
     def _log_in(self, *proof: str) -> bytes:
-        return self._ask(LOGIN, "Action: Login", f"Username: {self._username}", *proof, "Events: off")
+        return self._ask(LOGIN, "Action: Login", f"Username: {self._username}", *proof, "Events: system")
 
     def _ask(self, action_id: str, *lines: str) -> bytes:
         self._awaited = action_id

@@ -61,7 +61,7 @@ class Document(NamedTuple):
 Reader = Callable[[Path], str]
 """Returns a file's text. Raises `OSError`."""
 Finder = Callable[[str], Iterable[Path]]
-"""Returns the files that an #include names: absolute, or relative to the configuration's directory; sorted."""
+"""Returns the files, sorted, that an #include names; a relative name is the configuration directory's."""
 
 
 def parse(path: Path, read: Reader, find: Finder) -> Document:

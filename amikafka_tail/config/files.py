@@ -7,7 +7,7 @@ import grp
 import os
 import pwd
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from amikafka_tail.config import dialect
@@ -21,7 +21,8 @@ def load(path: Path) -> Document:
     """Parse a file with all it includes. A file that cannot be read is a problem of the document."""
 
     def find(pattern: str) -> Iterable[Path]:
-        return [Path(name) for name in sorted(glob.glob(str(path.parent / pattern)))]
+        names = glob.glob(str(path.parent / pattern))  # noqa: PTH207, the pattern may be absolute
+        return [Path(name) for name in sorted(names)]
 
     try:
         return dialect.parse(path, _read, find)
@@ -59,9 +60,8 @@ def _read(path: Path) -> str:
         return data.decode("latin-1")
 
 
-def _name(look_up: object, number: int) -> str:
+def _name(look_up: Callable[[int], Sequence[object]], number: int) -> str:
     try:
-        entry = look_up(number)  # type: ignore[operator]
-        return str(entry[0])
+        return str(look_up(number)[0])
     except KeyError:
         return str(number)

@@ -49,7 +49,7 @@ class LocalFacts:
 def resolve(facts: LocalFacts, *, asterisk_version: str = "", system_name: str = "") -> Identity:
     """Return who the Asterisk is: what the connection said, else asterisk.conf, else the machine.
 
-    Asterisk's own entity id is in no action that an ordinary manager user may call, so it is found as Asterisk
+    Its entity id is in no action that an ordinary manager user may call, so it is found the way Asterisk
     finds it: `entityid` of asterisk.conf, else the MAC address (ast_set_default_eid of main/utils.c).
     """
     return Identity(

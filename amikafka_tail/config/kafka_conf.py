@@ -47,7 +47,7 @@ CONSUMER_OPTIONS = (
     "session_timeout_ms",
     "max_poll_interval_ms",
 )
-PASSWORD_FILE = "sasl_password_file"  # noqa: S105, the name of an option
+PASSWORD_FILE = "sasl_password_file"
 ANY_PROPERTY = "rdkafka."
 KNOWN = (*PRODUCER_OPTIONS, *CONSUMER_OPTIONS, PASSWORD_FILE, "type")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from collections.abc import Callable, Iterable, Sequence
@@ -18,7 +19,7 @@ Options = TypeVar("Options")
 # ast_true and ast_false of main/utils.c.
 TRUE = ("yes", "true", "y", "t", "1", "on")
 FALSE = ("no", "false", "n", "f", "0", "off")
-_BYTES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+_BYTES: dict[str, float] = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _SECONDS = {"": 1.0, "s": 1.0, "ms": 0.001, "m": 60.0, "h": 3600.0}
 
 
@@ -120,7 +121,9 @@ def _choice(value: str, choices: tuple[str, ...]) -> str:
 
 def _number(value: str, kind: Callable[[Any], Any], metadata: typing.Mapping[str, Any]) -> Any:
     unit = metadata.get("unit")
-    factors: typing.Mapping[str, float] = {"bytes": _BYTES, "seconds": _SECONDS}.get(unit or "", {"": 1})
+    factors: dict[str, float] = {"": 1}
+    if unit is not None:
+        factors = {"bytes": _BYTES, "seconds": _SECONDS}[unit]
     digits = value.rstrip("kmgtshKMGTSH") if unit else value
     suffix = value[len(digits) :].strip().lower()
     try:
@@ -130,7 +133,7 @@ def _number(value: str, kind: Callable[[Any], Any], metadata: typing.Mapping[str
         name = "a whole number" if kind is int else "a number"
         raise ValueError(f'"{value}" is not {expected.get(unit or "", name)}') from None
     minimum, maximum = metadata.get("minimum"), metadata.get("maximum")
-    if number != number or (minimum is not None and number < minimum):
+    if math.isnan(number) or (minimum is not None and number < minimum):
         raise ValueError(f"{value} is too small: at least {minimum}")
     if maximum is not None and number > maximum:
         raise ValueError(f"{value} is too large: at most {maximum}")

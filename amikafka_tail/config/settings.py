@@ -14,7 +14,7 @@ from amikafka_tail.config.dialect import Document, Line
 from amikafka_tail.config.identity import Overrides
 from amikafka_tail.config.kafka_conf import KafkaProperties
 from amikafka_tail.config.options import bind, problem, unknown
-from amikafka_tail.errors import ConfigError, PluginError, Problem
+from amikafka_tail.errors import ConfigError, Problem
 from amikafka_tail.filters.eventfilter import EventFilterOptions, FilterLine
 from amikafka_tail.filters.eventfilter import parse as parse_filter
 from amikafka_tail.plugins import Registry
@@ -241,8 +241,8 @@ class _Loader:
             self.problems += document.problems
             self.problems.append(
                 Problem(
-                    message=f"no secret for the manager user {username}: neither [manager] secret or secret_file in"
-                    f" {self._path.name}, nor a section [{username}] with a secret in {file} and what it includes",
+                    message=f"no secret for the manager user {username}: set secret or secret_file here,"
+                    f" or add a section [{username}] with a secret to {file} or what it includes",
                     file=self._path,
                     section="manager",
                 )

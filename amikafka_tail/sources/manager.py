@@ -16,6 +16,7 @@ from amikafka_tail.hookspecs import Register, hookimpl
 UNIX = "unix:"
 PORT, TLS_PORT = 5038, 5039
 RECEIVE_BYTES = 65536
+_WHICH_PORT = "is this the port of tlsbindaddr in manager.conf?"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,12 +176,12 @@ class ManagerSource:
         except ssl.SSLError as error:
             opened.close()
             raise SourceDisconnected(
-                f"{self.peer}: no TLS: {error.reason or error}; is this the port of tlsbindaddr in manager.conf?"
+                f"{self.peer}: no TLS: {error.reason or error}; {_WHICH_PORT}"
             ) from error
         except TimeoutError as error:
             opened.close()
             raise SourceDisconnected(
-                f"{self.peer} does not answer the TLS handshake: is this the port of tlsbindaddr in manager.conf?"
+                f"{self.peer} does not answer the TLS handshake; {_WHICH_PORT}"
             ) from error
         except OSError as error:
             opened.close()
