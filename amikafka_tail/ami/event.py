@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import AnyStr
 
 CRLF = b"\r\n"
 LINE_BREAKS = re.compile(rb"[\r\n]+")
@@ -16,15 +17,16 @@ def decode(value: bytes, fallback: str = "latin-1") -> str:
         return value.decode(fallback, "replace")
 
 
-def split_line(line: bytes) -> tuple[bytes, bytes]:
+def split_line(line: AnyStr) -> tuple[AnyStr, AnyStr]:
     """Return a line's name and value.
 
     The first ": " separates them, as for app_ami_kafka; without one the first ":" does (`Empty:`,
     `NoSpace:value`), and a line with no colon is a name with an empty value, so that nothing is lost.
     """
-    name, separator, value = line.partition(b": ")
-    if not separator:
-        name, _, value = line.partition(b":")
+    separator, colon = (b": ", b":") if isinstance(line, bytes) else (": ", ":")
+    name, found, value = line.partition(separator)
+    if not found:
+        name, _, value = line.partition(colon)
     return name, value
 
 
@@ -70,9 +72,14 @@ class Event:
 
     def headers(self, fallback: str = "latin-1") -> list[tuple[str, str]]:
         """Return (name, value) of every line in order, repeats kept, each decoded by `decode`."""
-        return [
-            (decode(name, fallback), decode(value, fallback)) for name, value in map(split_line, self.lines())
-        ]
+        lines = self.lines()
+        try:
+            whole = b"\n".join(lines).decode()
+        except UnicodeDecodeError:
+            return [
+                (decode(name, fallback), decode(value, fallback)) for name, value in map(split_line, lines)
+            ]
+        return [split_line(line) for line in whole.split("\n")]
 
     def get(self, name: str) -> str | None:
         """Return the first value of a header, `None` where the event has no such line. Case-sensitive."""

@@ -7,46 +7,96 @@ character classes and back-references differ. Asking glibc gives Asterisk's answ
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+import functools
+import re
+import weakref
 
-_EXTENDED = 1
-_NOSUB = 8
+REG_EXTENDED = 1
+REG_NOSUB = 8
+ENCODING = b"C.UTF-8"
+"""The locale that Asterisk sets (main/asterisk.c, main): `.` is a character of UTF-8, not a byte."""
+
 # regex_t is 64 bytes on 64-bit glibc; the rest is room to spare.
 _REGEX_T_BYTES = 256
+# LC_CTYPE, LC_COLLATE and LC_MESSAGES: what an expression and its errors depend on.
+_CATEGORIES = 1 << 0 | 1 << 3 | 1 << 5
+# The plain characters that an expression begins with, and what repeats the last of them.
+_LITERAL = re.compile(rb"([^\\.\[\]()*+?{}|^$\x80-\xff]*)([*?{]?)")
 
 _libc = ctypes.CDLL(None)
 _libc.regcomp.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int]
 _libc.regexec.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_void_p, ctypes.c_int]
 _libc.regerror.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t]
+_libc.regerror.restype = ctypes.c_size_t
 _libc.regfree.argtypes = [ctypes.c_void_p]
+_libc.regfree.restype = None
+_libc.newlocale.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p]
+_libc.newlocale.restype = ctypes.c_void_p
+_libc.uselocale.argtypes = [ctypes.c_void_p]
+_libc.uselocale.restype = ctypes.c_void_p
+
+Compiled = ctypes.Array[ctypes.c_char]
 
 
 class Regex:
     """An extended POSIX expression, compiled as Asterisk does: REG_EXTENDED | REG_NOSUB, case counts.
 
-    Raises `ValueError` with glibc's own words where it does not compile.
+    The locale of this process has no say in it: the expression is compiled and executed in the locale that
+    Asterisk sets, in the calling thread alone. Texts have no NUL, as in C.
+
+    Raises `ValueError` with glibc's own words where the expression does not compile.
     """
 
     def __init__(self, pattern: bytes) -> None:
-        self._compiled: ctypes.Array[ctypes.c_char] | None = None
+        self._locale = _locale(ENCODING)
+        self._compiled = self._compile(pattern, self._locale)
+        # Among ASCII both locales give the same answer, and C gives it up to ten times as fast. Collating
+        # symbols alone are a matter of the locale.
+        same_in_c = pattern.isascii() and b"[." not in pattern and b"[=" not in pattern
+        self._in_c = self._compile(pattern, _locale(b"C")) if same_in_c else None
+        self._needed, self._is_literal = _literal(pattern)
+
+    def matches(self, text: bytes) -> bool:
+        """Tell whether the text matches."""
+        if self._needed not in text:
+            return False
+        if self._is_literal:
+            return True
+        if self._in_c is not None and text.isascii():
+            return not _libc.regexec(self._in_c, text, 0, None, 0)
+        before = _libc.uselocale(self._locale)
+        try:
+            return not _libc.regexec(self._compiled, text, 0, None, 0)
+        finally:
+            _libc.uselocale(before)
+
+    def _compile(self, pattern: bytes, locale: int | None) -> Compiled:
         compiled = ctypes.create_string_buffer(_REGEX_T_BYTES)
-        code = _libc.regcomp(compiled, pattern, _EXTENDED | _NOSUB)
-        if code:
-            message = ctypes.create_string_buffer(200)
-            _libc.regerror(code, compiled, message, len(message))
-            raise ValueError(f"the regular expression does not compile: {message.value.decode()}")
-        self._compiled = compiled
-        self._free = _libc.regfree
+        before = _libc.uselocale(locale)
+        try:
+            code = _libc.regcomp(compiled, pattern, REG_EXTENDED | REG_NOSUB)
+            if code:
+                words = ctypes.create_string_buffer(200)
+                _libc.regerror(code, compiled, words, len(words))
+                raise ValueError(f"the regular expression does not compile: {words.value.decode()}")
+        finally:
+            _libc.uselocale(before)
+        weakref.finalize(self, _libc.regfree, compiled)
+        return compiled
 
-    def __del__(self) -> None:
-        if self._compiled is not None:
-            self._free(self._compiled)
 
-    def matcher(self) -> Callable[[bytes], bool]:
-        """Return a function that tells whether a text matches, up to its first NUL as in C."""
-        compiled, execute = self._compiled, _libc.regexec
+def _literal(pattern: bytes) -> tuple[bytes, bool]:
+    """Return text that every match contains, and whether to contain it is to match."""
+    if b"|" in pattern:
+        return b"", not pattern
+    found = _LITERAL.match(pattern)
+    assert found is not None
+    plain, repeated = found.groups()
+    return (plain[:-1], False) if repeated else (plain, plain == pattern)
 
-        def matches(text: bytes, _keep: Regex = self) -> bool:
-            return not execute(compiled, text, 0, None, 0)
 
-        return matches
+@functools.cache
+def _locale(name: bytes) -> int | None:
+    """Return a locale. Where there is none of that name it is C, in which Asterisk then stays too."""
+    found: int | None = _libc.newlocale(_CATEGORIES, name, None)
+    return found or _libc.newlocale(_CATEGORIES, b"C", None)

@@ -7,6 +7,7 @@ takes the exact way, which is the definition of the format. Both ways give the s
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +17,9 @@ from amikafka_tail.ami.event import CRLF, Event, split_line
 from amikafka_tail.config.identity import Identity
 from amikafka_tail.hookspecs import Register, hookimpl
 
-PROTECTED = ("Event", "EntityID", "SystemName", "Privilege")
+PROTECTED = frozenset({"Event", "EntityID", "SystemName", "Privilege"})
+OWN_LINES = frozenset({"Timestamp", "SequenceNumber", "File", "Line", "Func"})
+"""What Asterisk itself puts between Privilege and its SystemName (main/manager.c)."""
 # A dialplan can make up event names and headers without end, and learning a shape costs a millisecond.
 MAX_NAMES = 512
 MAX_SHAPES = 8
@@ -35,6 +38,7 @@ _ESCAPES = {code: f"\\u{code:04X}" for code in range(0x20)} | {
         "\t": "\\t",
     }.items()
 }
+_SPECIAL = re.compile(rb'[\x00-\x09\x0b\x0c\x0e-\x1f"\\]')
 _VALUE = rb"[ -\xff]*"  # no control character, so no end of a line either
 
 
@@ -72,9 +76,9 @@ class _Shapes:
         self._lessons = 0
 
     def learn(self, lines: list[bytes], options: JsonOptions, identity: Identity) -> None:
-        names = tuple(split_line(line)[0] for line in lines)
         if self._lessons >= MAX_LESSONS:
             return
+        names = tuple(split_line(line)[0] for line in lines)
         if names not in self._seen:
             if len(self._seen) >= MAX_LESSONS:
                 self._seen.clear()
@@ -92,6 +96,7 @@ def json_format(options: JsonOptions, identity: Identity) -> Callable[[Event], b
 
     Every value is a string. The four protected names always hold the real value; a line of the event that
     repeats one of them with another value is kept as `Name[2]`, so that nothing is lost and nothing forged.
+    Where the system name is not known otherwise, the line that Asterisk itself puts into its events counts.
     """
     known: dict[bytes, _Shapes] = {}
     exact = _exact(options, identity)
@@ -124,23 +129,32 @@ def _exact(options: JsonOptions, identity: Identity) -> Callable[[Event], bytes]
     keep_all = options.duplicates == "list"
 
     def render(event: Event) -> bytes:
-        fields: dict[str, list[str]] = {"Event": [event.name], "EntityID": [identity.entity_id]}
+        headers = event.headers(fallback)
+        quote = _quote if _SPECIAL.search(event.raw) else '"{}"'.format
+        members = {"Event": quote(headers[0][1]), "EntityID": _quote(identity.entity_id)}
         if identity.system_name:
-            fields["SystemName"] = [identity.system_name]
+            members["SystemName"] = _quote(identity.system_name)
+        repeated: dict[str, list[str]] = {}
         forged: dict[str, list[str]] = {}
-        for name, value in event.headers(fallback)[1:]:
-            if name not in PROTECTED or (name == "Privilege" and name not in fields):
-                fields.setdefault(name, []).append(value)
-            elif value not in fields.get(name, ()):
-                forged.setdefault(name, []).append(value)
+        own_lines = True
+        for name, value in headers[1:]:
+            quoted = quote(value)
+            if name not in PROTECTED:
+                own_lines = own_lines and name in OWN_LINES
+                if keep_all and name in members:
+                    values = repeated.setdefault(name, [members[name]])
+                    values.append(quoted)
+                    quoted = f"[{','.join(values)}]"
+                members[name] = quoted
+            elif name not in members and (name == "Privilege" or (name == "SystemName" and own_lines)):
+                members[name] = quoted
+            elif quoted != members.get(name):
+                forged.setdefault(name, []).append(quoted)
         for name, values in forged.items():
-            for number, value in enumerate(values, 2):
-                fields[f"{name}[{number}]"] = [value]
-        members = (
-            f"{_quote(name)}:{_array(values) if keep_all and len(values) > 1 else _quote(values[-1])}"
-            for name, values in fields.items()
-        )
-        return ("{" + ",".join(members) + "}").encode()
+            free = (f"{name}[{number}]" for number in itertools.count(2))
+            for quoted in values:
+                members[next(each for each in free if each not in members)] = quoted
+        return ("{" + ",".join([f"{quote(name)}:{value}" for name, value in members.items()]) + "}").encode()
 
     return render
 
@@ -162,7 +176,7 @@ def _shape(
             # Asterisk's own line: it says again what the object begins with.
             pattern.append(re.escape(own))
             continue
-        if name in (b"Event", b"EntityID", b"SystemName"):
+        if name in (b"Event", b"EntityID") or (name == b"SystemName" and not _is_own(index, names, identity)):
             return None
         if name in members and (name == b"Privilege" or name != names[index - 1]):
             return None
@@ -176,6 +190,12 @@ def _shape(
         template.append(b'"' + name.replace(b"%", b"%%") + b'":' + slot)
     whole = CRLF.join(pattern)
     return _Shape(whole, re.compile(whole).fullmatch, b"{" + b",".join(template) + b"}")
+
+
+def _is_own(index: int, names: tuple[bytes, ...], identity: Identity) -> bool:
+    """Tell whether a SystemName is Asterisk's own and the only one known: nobody else can write there."""
+    before = {name.decode() for name in names[2:index]}
+    return not identity.system_name and names[1] == b"Privilege" and before <= OWN_LINES
 
 
 def _head(name: str, identity: Identity) -> str:
@@ -200,10 +220,6 @@ def _quote(text: str) -> str:
     if text.isprintable() and '"' not in text and "\\" not in text:
         return f'"{text}"'
     return f'"{text.translate(_ESCAPES)}"'
-
-
-def _array(values: list[str]) -> str:
-    return f"[{','.join(map(_quote, values))}]"
 
 
 @hookimpl
