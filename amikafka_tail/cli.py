@@ -76,6 +76,7 @@ def run(options: argparse.Namespace) -> int:
 
 def check(options: argparse.Namespace) -> int:
     """Say all that is wrong with the configuration, or what it amounts to."""
+    logs.set_up("error")
     registry = plugins.load()
     configuration = settings.load(options.configuration, registry)
     build.producer(configuration).discard()
@@ -102,11 +103,14 @@ def _summary(configuration: Settings) -> list[tuple[str, str]]:
 def replay_command(options: argparse.Namespace) -> int:
     """Publish captured streams."""
     registry = plugins.load()
-    configuration = settings.load(options.configuration, registry, need_source=False)
+    to_output = options.to == "-"
+    if to_output and options.configuration == CONFIGURATION and not CONFIGURATION.exists():
+        configuration = settings.defaults(CONFIGURATION, registry)
+    else:
+        configuration = settings.load(options.configuration, registry, need_source=False)
     logs.set_up(configuration.log_level)
     messages = build.messages(configuration, registry)
     counters = Counters()
-    to_output = options.to == "-"
     recordings = [_open(name) for name in options.input]
     replay.replay(
         recordings,

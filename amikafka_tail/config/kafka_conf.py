@@ -96,7 +96,7 @@ def properties(
     origins: dict[str, str] = {}
     direct: dict[str, str] = {}
     for line in lines:
-        origin = f"{line.file}:{line.line}"
+        origin = f"{line.file}:{line.line}: {line.name}"
         if line.name.startswith(ANY_PROPERTY):
             name = line.name.removeprefix(ANY_PROPERTY)
             direct[name] = line.value

@@ -98,10 +98,24 @@ def load(path: Path, registry: Registry, *, etc: Path | None = None, need_source
     `need_source` nobody has to say how to log in: the source is not going to be used.
     """
     document = files.load(path)
-    loader = _Loader(path, document, registry, etc or path.parent)
+    if document.problems and not document.sections:
+        raise ConfigError(document.problems)
+    return _checked(_Loader(path, document, registry, etc or path.parent), need_source=need_source)
+
+
+def defaults(path: Path, registry: Registry) -> Settings:
+    """Return the settings of an empty file that would stand at `path`, for when no source is needed."""
+    return _checked(_Loader(path, Document([], []), registry, path.parent), need_source=False)
+
+
+def _checked(loader: _Loader, *, need_source: bool) -> Settings:
     settings = loader.settings(need_source=need_source)
     if loader.problems or settings is None:
-        raise ConfigError(loader.problems)
+        # In the order of the files that they are about, and in each from top to bottom.
+        order = list(dict.fromkeys(problem.file for problem in loader.problems))
+        raise ConfigError(
+            sorted(loader.problems, key=lambda problem: (order.index(problem.file), problem.line or 0))
+        )
     return settings
 
 
@@ -140,10 +154,9 @@ class _Loader:
             for registration in self._registry
             if registration.name != FILTER
         }
-        if general is None or kafka is None or journal is None:
-            return None
-        chosen = self._chosen(general, "source"), self._chosen(general, "format")
-        if self.problems or not all(chosen):
+        self._check_choice("source")
+        self._check_choice("format")
+        if self.problems or general is None or kafka is None or journal is None:
             return None
         names = [field.name for field in dataclasses.fields(Overrides)]
         return Settings(
@@ -167,16 +180,13 @@ class _Loader:
     def _section(self, name: str) -> list[Line]:
         return self._lines.get(name, [])
 
-    def _chosen(self, general: _General, kind: str) -> bool:
-        """Tell whether the source or the format that `[general]` names exists."""
-        name: str = getattr(general, kind).lower()
-        if name in self._registry.names(kind):
-            return True
-        line = next(line for line in reversed(self._section("general")) if line.name == kind)
+    def _check_choice(self, kind: str) -> None:
+        """See that the source or the format that `[general]` names exists."""
         known = self._registry.names(kind)
-        message = f"{unknown(kind, name, known)}; there are: {', '.join(known)}"
-        self.problems.append(problem(line, "general", message))
-        return False
+        for line in self._section("general"):
+            if line.name == kind and line.value.lower() not in known:
+                message = f'"{line.value}": {unknown(kind, line.value, known)}; there are: {", ".join(known)}'
+                self.problems.append(problem(line, "general", message))
 
     def _filters(self, lines: list[Line]) -> list[tuple[str, Any]]:
         for line in lines:

@@ -7,7 +7,7 @@ Legacy: `eventfilter = REGEX` or `!REGEX`, over the whole event. Advanced:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,16 +15,23 @@ from amikafka_tail.ami.event import Event
 from amikafka_tail.filters.regex import Regex
 from amikafka_tail.hookspecs import Register, hookimpl
 
+OPTIONS = ("action", "name", "header", "method")
+ACTIONS = ("include", "exclude")
 METHODS = ("regex", "exact", "starts_with", "ends_with", "contains", "none")
-Test = Callable[[Event], bool]
+# What ast_strip takes away: control characters too.
+_BLANKS = "".join(map(chr, range(1, 33)))
+
+Check = Callable[[Event], bool]
 
 
 class FilterLine(NamedTuple):
     """One line as it stands in the configuration: `criteria = pattern`, at `where`."""
 
     criteria: str
+    """`eventfilter`, or `eventfilter(...)` with options."""
     pattern: str
     where: str = ""
+    """For the error, for example `ami_kafka.conf:14`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +42,8 @@ class EventFilterOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FilterEntry:
-    """One line, understood."""
+class Filter:
+    """One line, understood. Everything is compared as bytes."""
 
     exclude: bool
     name: bytes | None
@@ -47,136 +54,180 @@ class FilterEntry:
     pattern: bytes
 
 
-def parse(criteria: str, pattern: str) -> FilterEntry:
-    """Understand one line. Raises `ValueError` in words where Asterisk refuses it (manager_add_filter)."""
+def parse(criteria: str, pattern: str) -> Filter:
+    """Understand one line. Raises `ValueError` in words where Asterisk refuses it (manager_add_filter).
+
+    `action()` counts more than a `!` before the pattern; an option that comes twice counts with its last value.
+    """
     exclude = pattern.startswith("!")
     pattern = pattern.removeprefix("!")
-    _, parenthesis, options = criteria.partition("(")
-    if not parenthesis:
+    _, parenthesis, rest = criteria.partition("(")
+    if parenthesis:
+        options = _options(rest)
+        method = options.get("method", "none")
+        _check_advanced(options, method, pattern)
+    else:
+        options = {}
+        method = "regex"
         if not pattern:
-            raise ValueError("a legacy filter needs a pattern")
-        entry = FilterEntry(exclude=exclude, name=None, header=None, method="regex", pattern=_bytes(pattern))
-        Regex(entry.pattern)
-        return entry
-    options = options.strip()
-    if not options.endswith(")"):
-        raise ValueError('the filter\'s options have no closing ")"')
-    found: dict[str, str] = {}
-    # Asterisk cuts at blanks, commas and closing parentheses, in any number.
-    for option in filter(None, re.split(r"[ ,)]+", options)):
-        kind = next(
-            (each for each in ("action", "name", "header", "method") if option.startswith(each)), None
-        )
-        if kind is None:
-            raise ValueError(
-                f'unknown filter option "{option}": there are action(), name(), header() and method()'
-            )
-        value = option.partition("(")[2].strip()
-        if not value:
-            raise ValueError(f"{kind}() is empty")
-        found[kind] = value
-    if not found:
-        raise ValueError("the filter's options are empty: no action(), name(), header() or method()")
-    return _advanced(found, pattern, exclude=exclude)
-
-
-def _advanced(found: dict[str, str], pattern: str, *, exclude: bool) -> FilterEntry:
-    action = found.get("action")
-    if action not in (None, "include", "exclude"):
-        raise ValueError(f"action({action}) is unknown: there are include and exclude")
-    method = found.get("method", "none")
-    if method not in METHODS:
-        raise ValueError(f"method({method}) is unknown: there are {', '.join(METHODS)}")
-    if not pattern and method != "none":
-        raise ValueError(f"method({method}) needs a pattern")
-    if pattern and method == "none":
-        raise ValueError("a pattern needs a method(): regex, exact, starts_with, ends_with or contains")
-    if method == "none" and "name" not in found and "header" not in found:
-        raise ValueError("neither name() nor header() nor a pattern: this would mean every event")
-    header = found.get("header")
+            raise ValueError("a filter without options needs a pattern: a regular expression")
+    if "action" in options:
+        exclude = options["action"] == "exclude"
+    name, header = options.get("name"), options.get("header")
     if header is not None and not header.endswith(":"):
         header += ":"
-    entry = FilterEntry(
-        exclude=exclude if action is None else action == "exclude",
-        name=_bytes(found["name"]) if "name" in found else None,
+    if method == "regex":
+        Regex(_bytes(pattern))
+    return Filter(
+        exclude=exclude,
+        name=None if name is None else _bytes(name),
         header=None if header is None else _bytes(header),
         method=method,
         pattern=_bytes(pattern),
     )
-    if method == "regex":
-        Regex(entry.pattern)
-    return entry
 
 
-def eventfilter(options: EventFilterOptions) -> Test:
-    """Make the filter. Raises `ValueError` for a line that Asterisk would refuse.
+def _options(text: str) -> dict[str, str]:
+    """Cut what stands behind the first `(`: at blanks, commas and closing parentheses, any number of them.
 
-    With includes an event must match one of them; it must match no exclude.
+    So does Asterisk, with strtok: `name(Hangup) header(Channel)` is as good as `name(Hangup),header(Channel)`,
+    and no name or header can contain one of the three. An option is known by how it begins.
     """
-    entries = [parse(line.criteria, line.pattern) for line in options.lines]
-    included = _any([entry for entry in entries if not entry.exclude])
-    excluded = _any([entry for entry in entries if entry.exclude])
-    if included is None and excluded is None:
-        return lambda _event: True
-    if excluded is None:
-        assert included is not None
+    if not text.rstrip(_BLANKS).endswith(")"):
+        raise ValueError('the options of the filter do not end with ")"')
+    options: dict[str, str] = {}
+    for part in filter(None, re.split("[ ,)]+", text.rstrip(_BLANKS))):
+        option = next((each for each in OPTIONS if part.startswith(each)), None)
+        if option is None:
+            raise ValueError(f'unknown option "{part}": there are action(), name(), header() and method()')
+        # Asterisk reads through a null pointer where there is no "(" behind name, header or method.
+        value = part.partition("(")[2].rstrip(_BLANKS)
+        if not value:
+            raise ValueError(f"{option}() is empty")
+        known = {"action": ACTIONS, "method": METHODS}.get(option)
+        if known and value not in known:
+            raise ValueError(f"{option}({value}) is unknown: there are {', '.join(known)}")
+        options[option] = value
+    if not options:
+        raise ValueError("the filter has no options: there are action(), name(), header() and method()")
+    return options
+
+
+def _check_advanced(options: Collection[str], method: str, pattern: str) -> None:
+    if method != "none" and not pattern:
+        raise ValueError(f"method({method}) needs a pattern")
+    if method == "none" and pattern:
+        raise ValueError("a pattern needs a method: regex, exact, starts_with, ends_with or contains")
+    if method == "none" and "name" not in options and "header" not in options:
+        raise ValueError("neither name() nor header() nor a pattern: this would mean every event")
+
+
+def eventfilter(options: EventFilterOptions) -> Check:
+    """Make the filter. Raises `ValueError` for a line that Asterisk refuses.
+
+    Where there are includes, an event passes if one of them matches and no exclude does; where there are none,
+    if no exclude does (should_send_event). What concerns the events of other names costs an event nothing.
+    """
+    filters = [_parse_line(line) for line in options.lines]
+    must_match = not all(each.exclude for each in filters)
+
+    def rule(name: bytes | None) -> Check:
+        return _rule([each for each in filters if each.name in (None, name)], must_match=must_match)
+
+    others = rule(None)
+    rules = {each.name: rule(each.name) for each in filters if each.name is not None}
+    if not rules:
+        return others
+
+    def keep(event: Event) -> bool:
+        return rules.get(event.name_bytes, others)(event)
+
+    return keep
+
+
+def _parse_line(line: FilterLine) -> Filter:
+    try:
+        return parse(line.criteria, line.pattern)
+    except ValueError as error:
+        where = f"{line.where}: " if line.where else ""
+        raise ValueError(f"{where}{line.criteria}: {error}") from error
+
+
+def _rule(filters: Iterable[Filter], *, must_match: bool) -> Check:
+    """Make the decision from the filters that concern events of one name, looking no more at the name."""
+    includes = [_check(each) for each in filters if not each.exclude]
+    excluded = _any([_check(each) for each in filters if each.exclude])
+    included = _any(includes) if must_match else _always
+    if included is _never or excluded is _always:
+        return _never
+    if excluded is _never:
         return included
-    if included is None:
+    if included is _always:
         return lambda event: not excluded(event)
     return lambda event: included(event) and not excluded(event)
 
 
-def _any(entries: Sequence[FilterEntry]) -> Test | None:
-    """Make the test whether any entry matches. Entries for other event names cost one look-up together."""
-    if not entries:
-        return None
-    everywhere = [_test(entry) for entry in entries if entry.name is None]
-    by_name: dict[bytes, list[Test]] = {}
-    for entry in entries:
-        if entry.name is not None:
-            by_name.setdefault(entry.name, list(everywhere)).append(_test(entry))
+def _any(checks: Collection[Check]) -> Check:
+    if not checks:
+        return _never
+    if _always in checks:
+        return _always
+    if len(checks) == 1:
+        return next(iter(checks))
 
-    def matches(event: Event) -> bool:
-        tests = by_name.get(event.name_bytes, everywhere)
-        return any(test(event) for test in tests)
+    def any_of(event: Event) -> bool:
+        for check in checks:  # noqa: SIM110 - any() and a generator cost twice as much
+            if check(event):
+                return True
+        return False
 
-    return matches
+    return any_of
 
 
-def _test(entry: FilterEntry) -> Test:
-    """Make the test of one entry, its name aside."""
+def _always(_event: Event) -> bool:
+    return True
+
+
+def _never(_event: Event) -> bool:
+    return False
+
+
+def _check(entry: Filter) -> Check:
+    """Make the test of one filter, its name aside (filter_cmp_fn)."""
     compare = _comparison(entry)
-    header = entry.header
-    if header is None:
-        if entry.method == "none":
-            return lambda _event: True
-        return lambda event: compare(event.text)
-    skipped = len(header)
-    in_line = b"\n" + header
+    if entry.header is not None:
+        return _header_check(entry.header, compare, needed=b"" if entry.method == "regex" else entry.pattern)
+    if entry.method == "none":
+        return _always
+    return lambda event: compare(event.text)
+
+
+def _header_check(header: bytes, compare: Callable[[bytes], bool], *, needed: bytes) -> Check:
+    """Make the test of the lines that begin with `header`; an event without `needed` cannot pass it.
+
+    Asterisk reads up to LF and takes one CR before it away (ast_read_line_from_buffer), then passes over all
+    blanks and control characters (ast_skip_blanks); a value of which nothing is left it does not look at.
+    """
+    values_of = re.compile(b"\n" + re.escape(header) + rb"[\x01-\x09\x0b-\x20]*([^\n]*)").findall
 
     def matches(event: Event) -> bool:
         raw = event.raw
-        if in_line not in raw and not raw.startswith(header):
+        if header not in raw or needed not in raw:
             return False
-        # Asterisk reads lines up to LF and takes a CR before it away (ast_read_line_from_buffer).
-        for line in raw.split(b"\n"):
-            if line.startswith(header):
-                # ast_skip_blanks passes over everything up to a blank, control characters included.
-                value = line[skipped:].removesuffix(b"\r").lstrip(BLANKS)
-                if value and compare(value):
-                    return True
+        for found in values_of(b"\n%b\r\n" % raw):
+            value = found.removesuffix(b"\r")
+            if value and compare(value):
+                return True
         return False
 
     return matches
 
 
-BLANKS = bytes(range(1, 33))
-
-
-def _comparison(entry: FilterEntry) -> Callable[[bytes], bool]:
+def _comparison(entry: Filter) -> Callable[[bytes], bool]:
+    """Make the comparison of a text, which is not empty, with the pattern (match_eventdata)."""
     pattern = entry.pattern
     if entry.method == "regex":
-        return Regex(pattern).matcher()
+        return Regex(pattern).matches
     comparisons: dict[str, Callable[[bytes], bool]] = {
         "exact": lambda text: text == pattern,
         "starts_with": lambda text: text.startswith(pattern),
@@ -188,7 +239,7 @@ def _comparison(entry: FilterEntry) -> Callable[[bytes], bool]:
 
 
 def _bytes(text: str) -> bytes:
-    return text.encode()
+    return text.encode("utf-8", "surrogateescape")
 
 
 @hookimpl

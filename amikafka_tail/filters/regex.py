@@ -21,7 +21,7 @@ _REGEX_T_BYTES = 256
 # LC_CTYPE, LC_COLLATE and LC_MESSAGES: what an expression and its errors depend on.
 _CATEGORIES = 1 << 0 | 1 << 3 | 1 << 5
 # The plain characters that an expression begins with, and what repeats the last of them.
-_LITERAL = re.compile(rb"([^\\.\[\]()*+?{}|^$\x80-\xff]*)([*?{]?)")
+_LITERAL = re.compile(rb"([^\\.\[\]()*+?{}|^$\x80-\xff]*)([*+?{]?)")
 
 _libc = ctypes.CDLL(None)
 _libc.regcomp.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int]
