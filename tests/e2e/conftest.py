@@ -86,7 +86,7 @@ class Daemons:
         return made
 
     def configuration(self, topic: str, **more: str) -> str:
-        """Return the text of ami_kafka.conf; `more` adds lines to sections: `general="key = linkedid"`.
+        """Return the text of ami_kafka.conf; `more` adds lines to sections: `kafka="key = linkedid"`.
 
         A line of an option that is there already takes its place.
         """

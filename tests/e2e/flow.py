@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import uuid
@@ -10,7 +11,6 @@ from collections.abc import Iterable, Sequence
 from ami import MARKER, Driver
 from daemon import Daemon
 from kafka import Record, TopicReader
-from waiting import wait_for
 
 _MARKER_TEXT = re.compile(rb'\bMarker(?:": ?"|: )([\w-]+)')
 
@@ -22,17 +22,17 @@ def marker_in(record: Record) -> str | None:
     return match[1].decode()
 
 
-def wait_until_connected(driver: Driver, readers: Sequence[TopicReader], timeout: float = 40) -> None:
-    """Raise markers until one has reached each topic: from then on nothing that happens may be missing."""
+def wait_until_connected(daemon: Daemon, driver: Driver, reader: TopicReader, timeout: float = 40) -> None:
+    """Raise markers until one has reached the topic: from then on nothing that happens may be missing."""
     text = f"connect-{uuid.uuid4().hex}"
-    for reader in readers:
+    looked_at = len(reader.records)
 
-        def arrived(reader: TopicReader = reader) -> bool:
-            driver.marker(text)
-            reader.poll(0.2)
-            return any(marker_in(record) == text for record in reader.records)
+    def arrived() -> bool:
+        driver.marker(text)
+        reader.poll(0.2)
+        return any(marker_in(record) == text for record in reader.records[looked_at:])
 
-        wait_for(arrived, timeout, "the first event in Kafka")
+    daemon.wait_for(arrived, timeout, "the first event in Kafka")
 
 
 def wait_until_journalled(daemon: Daemon, driver: Driver, timeout: float = 40) -> None:
@@ -90,4 +90,5 @@ def assert_in_order(records: Sequence[Record], series: str) -> None:
     for partition in {record.partition for record in records}:
         of_partition = numbers([record for record in records if record.partition == partition], series)
         once = first_appearances(of_partition)
-        assert once == sorted(once), f"partition {partition} is out of order"
+        for before, after in itertools.pairwise(once):
+            assert before < after, f"partition {partition}: {after} was put after {before}"

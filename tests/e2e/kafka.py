@@ -163,6 +163,16 @@ class Kafka:
         """End it as a crash would."""
         self._end(signal.SIGKILL)
 
+    def pause(self) -> None:
+        """Make it hang: its connections stay, and nothing answers."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on after `pause`."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
     def _end(self, how: signal.Signals) -> None:
         if self._process is None:
             return

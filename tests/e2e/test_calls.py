@@ -20,15 +20,15 @@ def test_200_calls_are_in_kafka_event_for_event_in_both_formats(
 ):
     forms = ("json", "ami")
     topics = {form: kafka.create_topic(f"{topic_name}-{form}") for form in forms}
-    for form in forms:
-        daemon(topics[form], general=f"format = {form}", name=form).start()
+    subjects = {form: daemon(topics[form], form, general=f"format = {form}").start() for form in forms}
     with (
         asterisk.driver() as driver,
         asterisk.witness() as witness,
         kafka.reader(topics["json"]) as json_reader,
         kafka.reader(topics["ami"]) as ami_reader,
     ):
-        wait_until_connected(driver, (json_reader, ami_reader))
+        wait_until_connected(subjects["json"], driver, json_reader)
+        wait_until_connected(subjects["ami"], driver, ami_reader)
         driver.marker("begin")
         driver.calls(200, 10)
         driver.marker("end")
@@ -43,9 +43,9 @@ def test_calls_keyed_by_linkedid_keep_their_order_over_three_partitions(
     asterisk: Asterisk, kafka: Kafka, topic_name: str, daemon: Daemons
 ):
     topic = kafka.create_topic(topic_name, partitions=3)
-    daemon(topic, general="key = linkedid").start()
+    subject = daemon(topic, kafka="key = linkedid").start()
     with asterisk.driver() as driver, asterisk.witness() as witness, kafka.reader(topic) as reader:
-        wait_until_connected(driver, [reader])
+        wait_until_connected(subject, driver, reader)
         driver.marker("begin")
         driver.calls(60, 15)
         driver.marker("end")
@@ -80,8 +80,7 @@ def test_odd_values_arrive_as_asterisk_sent_them_in_both_formats(
 ):
     forms = ("json", "ami")
     topics = {form: kafka.create_topic(f"{topic_name}-{form}") for form in forms}
-    for form in forms:
-        daemon(topics[form], general=f"format = {form}", name=form).start()
+    subjects = {form: daemon(topics[form], form, general=f"format = {form}").start() for form in forms}
     odd: list[tuple[str, str | bytes]] = [
         ("Empty", ""),
         ("Colons", "a: b:c: d"),
@@ -108,7 +107,8 @@ def test_odd_values_arrive_as_asterisk_sent_them_in_both_formats(
         kafka.reader(topics["json"]) as json_reader,
         kafka.reader(topics["ami"]) as ami_reader,
     ):
-        wait_until_connected(driver, (json_reader, ami_reader))
+        wait_until_connected(subjects["json"], driver, json_reader)
+        wait_until_connected(subjects["ami"], driver, ami_reader)
         driver.marker("begin")
         for name, value in odd:
             driver.user_event("Odd", (name, value), ("After", "it"))

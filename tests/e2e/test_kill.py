@@ -36,7 +36,7 @@ def test_what_was_in_the_journal_when_killed_reaches_kafka(
 ):
     topic = kafka.create_topic(topic_name, partitions=3)
     # Keyed by number, so that all three partitions get some.
-    victim = daemon(topic, general="key = Number")
+    victim = daemon(topic, kafka="key = Number")
     journalled: set[int] = set()
     with (
         asterisk.witness() as witness,
@@ -50,7 +50,7 @@ def test_what_was_in_the_journal_when_killed_reaches_kafka(
                 victim.kill()
                 journalled.update(numbers_in(victim.journal(), "kill"))
             victim.start()
-            wait_until_connected(driver, [reader])
+            wait_until_connected(victim, driver, reader)
         assert len(journalled) > RATE * KILLS / 4, "the daemon hardly lived"
         wait_for_numbers(reader, journalled, "kill")
         driver.marker("end")
@@ -75,7 +75,7 @@ def test_with_a_descriptor_store_kills_lose_nothing_at_all(
         asterisk.driver() as driver,
         kafka.reader(topic) as reader,
     ):
-        wait_until_connected(driver, [reader])
+        wait_until_connected(victim, driver, reader)
         with Flood(driver, RATE, "kept") as flood:
             for moment in moments():
                 driver.closed.wait(moment)
