@@ -13,6 +13,7 @@ says how much a power cut may lose.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import fcntl
 import json
 import os
@@ -32,6 +33,9 @@ from amikafka_tail.errors import JournalError
 BOUNDARY = b"\0" + END
 _MOVE = struct.Struct("=QQ")
 _COUNTED_AT_ONCE = 1 << 20
+_KEEP_SIZE, _PUNCH_HOLE = 1, 2
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
 
 
 class Moment(NamedTuple):
@@ -69,6 +73,7 @@ class _Segment:
             os.close(self.fd)
             raise
         self.end = start + os.fstat(self.fd).st_size
+        self.readable_from = start + _first_data(self.fd)
         # A crash may have left half a pair.
         self.times_size = os.fstat(self.times_fd).st_size // _MOVE.size * _MOVE.size
         self._offsets = array("Q")
@@ -171,8 +176,12 @@ class Journal:
         # The note first: a boundary without one would be taken for garbage from the network.
         connection = _Connection(self.end, identity)
         line = json.dumps({"offset": connection.offset, **asdict(identity)}) + "\n"
-        with (self._directory / "connections.jsonl").open("a", encoding="utf-8") as file:
-            file.write(line)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        file = os.open(self._directory / "connections.jsonl", flags, 0o640)
+        try:
+            os.write(file, line.encode())
+        finally:
+            os.close(file)
         self._connections.append(connection)
         self.append(BOUNDARY, now_ms)
 
@@ -225,7 +234,7 @@ class Journal:
         """Return `position`, or the next offset that is still there where its bytes are gone."""
         for segment in self._segments:
             if position < segment.end:
-                return max(position, segment.start)
+                return max(position, segment.readable_from)
         return max(position, self.end)
 
     def read(self, position: int, size: int) -> bytes:
@@ -254,6 +263,17 @@ class Journal:
         self._released = position
         while len(self._segments) > 1 and self._segments[0].end <= position:
             self._segments.pop(0).delete()
+
+    def free(self, position: int) -> None:
+        """Give the disk back what the oldest segment holds before `position`: for when the disk is full.
+
+        Only whole segments can be deleted, and the oldest one may be needed for an event that could not be
+        written to its end. Does nothing where the file system cannot do it.
+        """
+        oldest = self._segments[0]
+        length = min(position, oldest.end) - oldest.start
+        if length > 0 and not _libc.fallocate(oldest.fd, _PUNCH_HOLE | _KEEP_SIZE, 0, length):
+            oldest.readable_from = oldest.start + length
 
     def close(self) -> None:
         """Close the files and let another process have the directory."""
@@ -305,6 +325,14 @@ def _lock(directory: Path) -> int:
 def _starts(directory: Path) -> list[int]:
     """Return the first offsets of the segments, oldest first."""
     return sorted(int(path.stem) for path in directory.glob("*.log") if path.stem.isdigit())
+
+
+def _first_data(fd: int) -> int:
+    """Return where a file's data begins: behind what `Journal.free` gave back, in whole pages."""
+    try:
+        return os.lseek(fd, 0, os.SEEK_DATA)
+    except OSError:  # an empty file
+        return 0
 
 
 def _count_blocks(fd: int, offset: int) -> int:

@@ -30,7 +30,7 @@ FIRST_RETRY, LONGEST_RETRY = 1.0, 30.0
 """Seconds to wait before going on after a failure: doubled each time, until something is delivered."""
 EVENT = b"Event: "
 NOT_EVENTS = (b"Response: ", b"Asterisk Call Manager/")
-BEGINNINGS = (EVENT, b"\0", *NOT_EVENTS)
+BEGINNINGS = (EVENT, *NOT_EVENTS)
 MAX_REMEMBERED = 10_000
 """Positions of events set aside that are remembered, so that going back does not set them aside again."""
 
@@ -194,7 +194,7 @@ class Pipeline:
         return self._framer.held_back
 
     def step(self) -> bool:
-        """Do one round: take reports, release offsets, send one chunk. Return whether a chunk was sent.
+        """Do one round: take reports, release offsets, send one chunk. Return whether there was one.
 
         Blocks for nothing but the disk. Raises `OSError` where the log cannot be read.
         """
@@ -203,8 +203,9 @@ class Pipeline:
             ahead = self._read_at - self.ledger.position if self.ledger.open_receipts else 0
             if ahead > MAX_UNDELIVERED or not self.producer.has_room or self.paused_until is not None:
                 return False
-            self._sending = self._read()
-        return self.send_rest()
+            if not self._read():
+                return False
+        return self._sending is None or self.send_rest()
 
     def take_reports(self, seconds: float = 0) -> None:
         """Take delivery reports, waiting at most `seconds` for one, and act on them."""
@@ -231,15 +232,15 @@ class Pipeline:
         self._sending = None
         self._route = self._route_at(position)
 
-    def _read(self) -> Iterator[None] | None:
-        """Read the next chunk; return what sends its events, `None` where no event is complete."""
+    def _read(self) -> bool:
+        """Read the next chunk, and begin to send it if an event is complete; return whether there was one."""
         position = self._source.next_readable(self._read_at)
         data = self._source.read(position, CHUNK)
         if not data:
-            return None
+            return False
         if position != self._read_at:
             # The journal gave up what comes before, and perhaps the beginning of the event that stands here.
-            in_block = not data.lstrip(b"\r\n").startswith(BEGINNINGS)
+            in_block = not data.lstrip(b"\r\n\0").startswith(BEGINNINGS)
             self._counters.lost += in_block
             self._read_from(position, in_block=in_block)
         self._read_at += len(data)
@@ -252,9 +253,10 @@ class Pipeline:
         moments = self._source.moments(position, self._read_at)
         if not blocks:
             self._captured_ms = self._captured_ms or moments[0].captured_ms
-            return None
+            return True
         events = self._events(blocks, framer.first, moments)
-        return self._send(events, self.ledger.open(framer.first, framer.position))
+        self._sending = self._send(events, self.ledger.open(framer.first, framer.position))
+        return True
 
     def _send(self, events: Iterator[Event], receipt: Receipt) -> Iterator[None]:
         """Send the events of one chunk. Yields when librdkafka's queue is full, to go on where it was."""
@@ -320,8 +322,9 @@ class Pipeline:
                 log.warning("an event was cut off by a lost connection: offset=%d %r", at, before[:80])
                 self._set_aside(before, at, "cut off by a lost connection")
             return self._odd_block(after, at + len(before) + 1) if after else None
-        text = block.lstrip(b"\r\n")
-        if text.startswith(EVENT) and not nul:
+        # NULs in front are the rest of a page that a full disk was given back.
+        text = block.lstrip(b"\r\n\0")
+        if text.startswith(EVENT) and b"\0" not in text:
             return text
         if text.startswith(NOT_EVENTS) or not text.strip() or at in self._given_up:
             return None

@@ -59,6 +59,8 @@ class Recorder:
     ) -> None:
         self.problem: str | None = "connecting"
         """Why there is no connection now, in words; `None` while there is one."""
+        self.disk_problem: str | None = None
+        """Why the journal cannot be written now; `None` while it can."""
         self._source = source
         self._journal = journal
         self._identify = identify
@@ -128,12 +130,17 @@ class Recorder:
                 self._disconnect(str(error), now)
                 return True
         except _DiskError as error:
-            log.error("the journal cannot be written: %s; Asterisk has to hold its events", error)
+            if self.disk_problem is None:
+                log.error("the journal cannot be written: %s; Asterisk has to hold its events", error)
+            self.disk_problem = str(error)
             self._disk_retry_at = now + DISK_RETRY
             with contextlib.suppress(OSError):
                 # What is delivered can be deleted once it is in a segment that is not written to any more.
                 self._journal.roll()
             return False
+        if moved and self.disk_problem is not None:
+            log.warning("the journal can be written again")
+            self.disk_problem = None
         return moved > 0
 
     def replace_source(self, source: LiveSource) -> None:

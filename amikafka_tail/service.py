@@ -141,6 +141,8 @@ class Service:
             self._active_until = time.monotonic() + ACTIVE_SECONDS
         # Even before the checkpoint is stored: on a full disk it can only be stored after this.
         self._journal.release(self._pipeline.ledger.position)
+        if self._recorder.disk_problem is not None:
+            self._journal.free(self._pipeline.ledger.position)
         if self._journal.dropped:
             self._tell_loss()
         return moved
@@ -184,8 +186,9 @@ class Service:
         self._next_status = now + STATUS_SECONDS
         rate = (self._counters.events - self._status_events) / STATUS_SECONDS
         self._status_events = self._counters.events
+        state = self._recorder.disk_problem or self._recorder.problem or "connected"
         self._notifier.tell(
-            f"STATUS={self._recorder.problem or 'connected'}; {rate:.0f} events/s; "
+            f"STATUS={state}; {rate:.0f} events/s; "
             f"{self._pipeline.lag} bytes behind, {len(self._pipeline.producer)} messages in flight"
         )
 
@@ -234,11 +237,16 @@ class Service:
         self._record_to_the_end_of_an_event()
         self._recorder.close()
         until = time.monotonic() + DRAIN_SECONDS
-        while self._pipeline.lag and time.monotonic() < until and not self._stop_requested:
+        while not self._pipeline.exhausted and time.monotonic() < until and not self._stop_requested:
             if not self._pipeline.step():
                 self._pipeline.take_reports(0.01)
             self._notifier.keep_alive()
-        self._syncer.stop()
+        try:
+            self._syncer.stop()
+        except OSError as error:
+            log.error(
+                "the checkpoint could not be stored: %s: some events will be sent again", error.strerror
+            )
         self._journal.release(self._pipeline.ledger.position)
         self._journal.close()
         self._pipeline.producer.discard()

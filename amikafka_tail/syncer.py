@@ -62,10 +62,16 @@ class Syncer:
             self.stored = position
 
     def _run(self) -> None:
+        failed = False
         while not self._stop.wait(self._interval):
             try:
                 self.save()
             except OSError as error:
-                log.error(
-                    "the checkpoint cannot be stored: %s: %s", error.filename or self._path, error.strerror
-                )
+                if not failed:
+                    file = error.filename or self._path
+                    log.error("the checkpoint cannot be stored: %s: %s", file, error.strerror)
+                failed = True
+            else:
+                if failed:
+                    log.warning("the checkpoint can be stored again")
+                failed = False
