@@ -57,8 +57,10 @@ class Filter:
 def parse(criteria: str, pattern: str) -> Filter:
     """Understand one line. Raises `ValueError` in words where Asterisk refuses it (manager_add_filter).
 
-    `action()` counts more than a `!` before the pattern; an option that comes twice counts with its last value.
+    `action()` counts more than a `!` before the pattern; of an option that comes twice the last counts.
     """
+    if not criteria:
+        raise ValueError("a filter has to begin with eventfilter")
     exclude = pattern.startswith("!")
     pattern = pattern.removeprefix("!")
     _, parenthesis, rest = criteria.partition("(")
@@ -90,8 +92,8 @@ def parse(criteria: str, pattern: str) -> Filter:
 def _options(text: str) -> dict[str, str]:
     """Cut what stands behind the first `(`: at blanks, commas and closing parentheses, any number of them.
 
-    So does Asterisk, with strtok: `name(Hangup) header(Channel)` is as good as `name(Hangup),header(Channel)`,
-    and no name or header can contain one of the three. An option is known by how it begins.
+    So does Asterisk, with strtok: `name(Hangup) header(Channel)` is as good as with a comma between, and no
+    name or header can contain one of the three. An option is known by how it begins.
     """
     if not text.rstrip(_BLANKS).endswith(")"):
         raise ValueError('the options of the filter do not end with ")"')
@@ -125,8 +127,8 @@ def _check_advanced(options: Collection[str], method: str, pattern: str) -> None
 def eventfilter(options: EventFilterOptions) -> Check:
     """Make the filter. Raises `ValueError` for a line that Asterisk refuses.
 
-    Where there are includes, an event passes if one of them matches and no exclude does; where there are none,
-    if no exclude does (should_send_event). What concerns the events of other names costs an event nothing.
+    Where there are includes, an event passes if one of them matches and no exclude does; where there are
+    none, if no exclude does (should_send_event). Filters for other names cost an event nothing.
     """
     filters = [_parse_line(line) for line in options.lines]
     must_match = not all(each.exclude for each in filters)
