@@ -6,6 +6,7 @@ this makes a `Problem` too and reads on, so that everything wrong is said at onc
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -149,16 +150,17 @@ class _Parser:
             section.lines += base.lines
 
     def _directive(self, path: Path, number: int, content: str) -> None:
-        word, *arguments = content[1:].split(None, 1)
+        word, _, argument = re.sub(r"[\x00-\x20]", " ", content[1:]).partition(" ")
+        argument = argument.strip(_BLANKS)
         directive = word.lower()
         if directive == "exec":
             self._problem(path, number, "#exec is not supported: put the text there, or #include a file")
         elif directive not in ("include", "tryinclude"):
             self._problem(path, number, f"unknown directive #{word}; there are #include and #tryinclude")
-        elif not arguments:
+        elif not argument:
             self._problem(path, number, f"#{word} needs the name of a file")
         else:
-            self._include(path, number, _unquote(arguments[0].strip(_BLANKS)), needed=directive == "include")
+            self._include(path, number, _unquote(argument), needed=directive == "include")
 
     def _include(self, path: Path, number: int, pattern: str, *, needed: bool) -> None:
         if len(self._including) >= MAX_DEPTH:

@@ -128,12 +128,14 @@ def _number(value: str, kind: Callable[[Any], Any], metadata: typing.Mapping[str
     suffix = value[len(digits) :].strip().lower()
     try:
         number = kind(kind(digits.strip()) * factors[suffix])
+        if not math.isfinite(number):
+            raise ValueError
     except (ValueError, KeyError, OverflowError):
         expected = {"bytes": "a size such as 64m or 10g", "seconds": "a time such as 5, 500ms or 2m"}
         name = "a whole number" if kind is int else "a number"
         raise ValueError(f'"{value}" is not {expected.get(unit or "", name)}') from None
     minimum, maximum = metadata.get("minimum"), metadata.get("maximum")
-    if math.isnan(number) or (minimum is not None and number < minimum):
+    if minimum is not None and number < minimum:
         raise ValueError(f"{value} is too small: at least {minimum}")
     if maximum is not None and number > maximum:
         raise ValueError(f"{value} is too large: at most {maximum}")

@@ -13,7 +13,7 @@ from amikafka_tail.config import files, kafka_conf, manager_conf
 from amikafka_tail.config.dialect import Document, Line
 from amikafka_tail.config.identity import Overrides
 from amikafka_tail.config.kafka_conf import KafkaProperties
-from amikafka_tail.config.options import bind, problem, unknown
+from amikafka_tail.config.options import TRUE, bind, problem, unknown
 from amikafka_tail.errors import ConfigError, Problem
 from amikafka_tail.filters.eventfilter import EventFilterOptions, FilterLine
 from amikafka_tail.filters.eventfilter import parse as parse_filter
@@ -264,7 +264,8 @@ class _Loader:
         if "host" in said:
             # Another host's port is not in this manager.conf.
             del found["host"], found["port"]
-        if "tls" in said:
+        if "tls" in said and said["tls"].value.lower() in TRUE:
+            # manager.conf's port is the plain one.
             found.pop("port", None)
         return [
             Line(name, value, file, 0)

@@ -1,0 +1,276 @@
+import dataclasses
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from amikafka_tail import plugins
+from amikafka_tail.config import settings
+from amikafka_tail.config.settings import Settings
+from amikafka_tail.errors import ConfigError
+from amikafka_tail.filters.eventfilter import EventFilterOptions
+
+SHIPPED = Path(__file__).parents[3] / "etc" / "ami_kafka.conf"
+MANAGER = "[general]\nbindaddr = 0.0.0.0\nport = 5099\n[amikafka]\nsecret = from-manager-conf\n"
+REGISTRY = plugins.load("")
+
+
+@pytest.fixture
+def etc(tmp_path: Path) -> Path:
+    (tmp_path / "manager.conf").write_text(MANAGER)
+    (tmp_path / "kafka.conf").write_text(
+        "[my-kafka]\ntype = connection\nbrokers = k1:9092,k2:9092\nlinger_ms = 50\n"
+    )
+    return tmp_path
+
+
+def load(etc: Path, text: str) -> Settings:
+    file = etc / "ami_kafka.conf"
+    file.write_text(text)
+    return settings.load(file, REGISTRY)
+
+
+def problems(etc: Path, text: str) -> list[str]:
+    with pytest.raises(ConfigError) as raised:
+        load(etc, text)
+    return [str(problem).replace(f"{etc}/", "") for problem in raised.value.problems]
+
+
+def test_a_file_of_the_module_is_read_unchanged(etc: Path) -> None:
+    loaded = load(
+        etc,
+        "[general]\nenabled = yes\nformat=JSON\n"
+        "eventfilter = Event: Newchannel\neventfilter = !Channel: Local/\n"
+        "eventfilter(action(include),name(Newchannel)) =\n[kafka]\nconnection = my-kafka\ntopic = events\n",
+    )
+    assert (loaded.enabled, loaded.format, loaded.topic, loaded.key) == (True, "json", "events", "event")
+    assert loaded.properties["bootstrap.servers"] == "k1:9092,k2:9092"
+    assert loaded.properties["queue.buffering.max.ms"] == "50"
+    ((name, options),) = loaded.filters
+    assert name == "eventfilter"
+    assert isinstance(options, EventFilterOptions)
+    assert [(line.criteria, line.pattern) for line in options.lines] == [
+        ("eventfilter", "Event: Newchannel"),
+        ("eventfilter", "!Channel: Local/"),
+        ("eventfilter(action(include),name(Newchannel))", ""),
+    ]
+    assert options.lines[0].where == f"{etc}/ami_kafka.conf:4"
+
+
+def test_the_defaults_of_res_kafka_hold(etc: Path) -> None:
+    properties = dict(load(etc, "[kafka]\nbrokers = k:1\n").properties)
+    # Ours, see docs/adr/0002.
+    assert properties.pop("enable.idempotence") == "true"
+    assert properties == {
+        "bootstrap.servers": "k:1",
+        "client.id": "asterisk",
+        "message.max.bytes": "1000000",
+        "request.timeout.ms": "5000",
+        "message.timeout.ms": "300000",
+        "security.protocol": "plaintext",
+        "compression.codec": "none",
+        "compression.level": "-1",
+        "queue.buffering.max.ms": "5",
+        "batch.num.messages": "10000",
+        "batch.size": "1000000",
+        "queue.buffering.max.messages": "100000",
+        "queue.buffering.max.kbytes": "1048576",
+        "request.required.acks": "-1",
+        "message.send.max.retries": "2147483647",
+        "reconnect.backoff.ms": "100",
+        "reconnect.backoff.max.ms": "10000",
+        "socket.timeout.ms": "10000",
+    }
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "enable_idempotence = no",
+        "acks = 1",
+        "retries = 0",
+        "rdkafka.max.in.flight = 100",
+        "rdkafka.enable.idempotence = false",
+    ],
+)
+def test_the_producer_is_not_made_idempotent_against_the_configuration(etc: Path, line: str) -> None:
+    loaded = load(etc, f"[kafka]\n{line}\n")
+    assert loaded.properties.get("enable.idempotence", "false") == "false"
+
+
+def test_any_property_of_librdkafka_can_be_set_and_knows_its_line(etc: Path) -> None:
+    loaded = load(etc, "[kafka]\nrdkafka.partitioner = murmur2_random\n")
+    assert loaded.properties["partitioner"] == "murmur2_random"
+    assert loaded.property_origins["partitioner"] == f"{etc}/ami_kafka.conf:2: rdkafka.partitioner"
+
+
+def test_what_stands_in_kafka_counts_more_than_the_connection(etc: Path) -> None:
+    loaded = load(etc, "[kafka]\nconnection = my-kafka\nlinger_ms = 7\n")
+    assert loaded.properties["queue.buffering.max.ms"] == "7"
+
+
+def test_options_for_consumers_are_accepted_and_not_used(etc: Path) -> None:
+    assert "group.id" not in load(etc, "[kafka]\nbrokers = k:1\ngroup_id = x\n").properties
+
+
+def test_the_login_comes_from_manager_conf_where_the_file_says_nothing(etc: Path) -> None:
+    options = load(etc, "[general]\n").source_options
+    assert (options.host, options.port, options.username) == ("127.0.0.1", 5099, "amikafka")
+    assert options.secret == "from-manager-conf"
+
+
+def test_the_files_that_manager_conf_includes_count(etc: Path) -> None:
+    (etc / "manager.conf").write_text('[general]\n#include "manager.d/*.conf"\n')
+    (etc / "manager.d").mkdir()
+    (etc / "manager.d" / "amikafka.conf").write_text("[amikafka]\nsecret = included\n")
+    assert load(etc, "[general]\n").source_options.secret == "included"
+
+
+def test_another_host_does_not_get_the_port_of_this_manager_conf(etc: Path) -> None:
+    options = load(etc, "[manager]\nhost = pbx.example.com\n").source_options
+    assert (options.host, options.port) == ("pbx.example.com", 0)
+
+
+def test_manager_conf_is_not_needed_where_everything_is_said(tmp_path: Path) -> None:
+    options = load(tmp_path, "[manager]\nhost = h\nsecret = s\n").source_options
+    assert (options.host, options.secret) == ("h", "s")
+
+
+def test_a_missing_secret_is_told_with_both_ways_out(tmp_path: Path) -> None:
+    (tmp_path / "manager.conf").write_text("[general]\nenabled = yes\n")
+    assert problems(tmp_path, "[general]\n") == [
+        "ami_kafka.conf: [manager]: no secret for the manager user amikafka: set secret or secret_file here,"
+        " or add a section [amikafka] with a secret to manager.conf or what it includes"
+    ]
+
+
+def test_everything_wrong_is_said_at_once_in_the_order_of_the_file(etc: Path) -> None:
+    text = """[general]
+enabled = maybe
+fromat = json
+format = xml
+eventfilter(action(includ),name(X)) =
+[kafka]
+tpoic = x
+topic = bad topic!
+[jurnal]
+[journal]
+max_bytes = 10x
+[manager]
+port = 99999
+tls_ca = ca.pem
+"""
+    assert problems(etc, text) == [
+        'ami_kafka.conf:2: [general] enabled: "maybe" is neither yes nor no',
+        'ami_kafka.conf:3: [general] fromat: unknown option (did you mean "format"?)',
+        'ami_kafka.conf:4: [general] format: "xml": unknown format; there are: json, ami',
+        "ami_kafka.conf:5: [general] eventfilter(action(includ),name(X)): "
+        + next(each for each in problems(etc, text) if ":5:" in each).partition(": ")[2].partition(": ")[2],
+        'ami_kafka.conf:7: [kafka] tpoic: unknown option (did you mean "topic"?)',
+        'ami_kafka.conf:8: [kafka]: topic "bad topic!": Kafka allows letters, digits, ".", "_" and "-"',
+        'ami_kafka.conf:9: [jurnal]: unknown section (did you mean "journal"?)',
+        'ami_kafka.conf:11: [journal] max_bytes: "10x" is not a size such as 64m or 10g',
+        "ami_kafka.conf:13: [manager] port: 99999 is too large: at most 65535",
+        'ami_kafka.conf:14: [manager] tls_ca: "ca.pem" is not an absolute path',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "[kafka]\nconnection = other\n",
+            'ami_kafka.conf:2: [kafka] connection: there is no connection "other" in kafka.conf:'
+            " unknown connection",
+        ),
+        (
+            "[kafka]\nconnection = my-kafka\nbrokers = k:1\n",
+            "ami_kafka.conf:2: [kafka] connection: both connection and brokers are set:"
+            " which Kafka is meant?",
+        ),
+        (
+            "[kafka]\nsasl_password_file = /gone/secret\n",
+            "ami_kafka.conf:2: [kafka] sasl_password_file: /gone/secret: No such file or directory",
+        ),
+        (
+            "[journal]\nmax_bytes = 1m\n",
+            "ami_kafka.conf:2: [journal]: max_bytes must be at least twice segment_bytes",
+        ),
+        (
+            "[general]\nsource = eventlogg\n",
+            'ami_kafka.conf:2: [general] source: "eventlogg": unknown source; there are: manager',
+        ),
+    ],
+)
+def test_a_problem_is_told_with_its_place(etc: Path, text: str, expected: str) -> None:
+    assert problems(etc, text) == [expected]
+
+
+def test_a_missing_kafka_conf_is_told(tmp_path: Path) -> None:
+    (tmp_path / "manager.conf").write_text(MANAGER)
+    assert problems(tmp_path, "[kafka]\nconnection = my-kafka\n") == ["kafka.conf: there is no such file"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read_says_who_owns_it(etc: Path) -> None:
+    file = etc / "ami_kafka.conf"
+    file.write_text("[general]\n")
+    file.chmod(0)
+    with pytest.raises(ConfigError, match="mode 0000"):
+        settings.load(file, REGISTRY)
+
+
+def test_no_secret_is_shown(etc: Path) -> None:
+    loaded = load(etc, "[kafka]\nsasl_password = hush\n")
+    assert loaded.properties["sasl.password"] == "hush"
+    assert "hush" not in repr(loaded)
+    assert "from-manager-conf" not in repr(loaded)
+
+
+def test_a_password_comes_from_a_file(etc: Path) -> None:
+    (etc / "password").write_text("hush\n")
+    assert load(etc, f"[kafka]\nsasl_password_file = {etc}/password\n").properties["sasl.password"] == "hush"
+
+
+def test_the_shipped_file_is_right_as_it_is(etc: Path) -> None:
+    loaded = load(etc, SHIPPED.read_text())
+    assert (loaded.format, loaded.topic, loaded.properties["bootstrap.servers"]) == (
+        "json",
+        "asterisk_ami",
+        "localhost:9092",
+    )
+
+
+def test_the_shipped_file_names_every_option_with_its_default(etc: Path) -> None:
+    plain = load(etc, SHIPPED.read_text())
+    # What needs something that is not here, or changes what the default is, stays a comment.
+    stays = re.compile(
+        r";(eventfilter|connection|sasl|ssl|secret|tls_|port|host|entity|system|asterisk_v|rdkafka|enable_)"
+    )
+    active = "\n".join(
+        line[1:] if re.match(r";[a-z_]+ = ", line) and not stays.match(line) else line
+        for line in SHIPPED.read_text().splitlines()
+    )
+    assert active.count("\n;") < SHIPPED.read_text().count("\n;")
+    loaded = load(etc, active)
+    for field in dataclasses.fields(Settings):
+        if field.name != "property_origins":
+            assert getattr(loaded, field.name) == getattr(plain, field.name), field.name
+
+
+def test_the_shipped_file_leaves_no_option_out(etc: Path) -> None:
+    text = SHIPPED.read_text()
+    known = {
+        "manager": plain_fields(REGISTRY.get("source", "manager").options),
+        "json": plain_fields(REGISTRY.get("format", "json").options),
+        "journal": plain_fields(settings.JournalSettings),
+    }
+    for section, names in known.items():
+        body = text.partition(f"[{section}]")[2].partition("\n[")[0]
+        for name in names:
+            assert re.search(rf"^;?{name} = ", body, re.MULTILINE), f"[{section}] {name}"
+
+
+def plain_fields(options: type) -> list[str]:
+    return [field.name for field in dataclasses.fields(options)]
