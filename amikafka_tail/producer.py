@@ -111,11 +111,12 @@ class Producer:
         return int(self._producer.flush(seconds))
 
     def discard(self) -> None:
-        """Throw away what is not sent yet and close, in the background: closing can take a second."""
+        """Throw away what is not sent yet, and close in the background: that can take a second."""
         producer = self._producer
+        # At once: what is still queued would come after what its failed predecessors are sent again for.
+        producer.purge(blocking=False)
 
         def close() -> None:
-            producer.purge()
             producer.flush(1)
 
         threading.Thread(target=close, name="discard-producer", daemon=True).start()

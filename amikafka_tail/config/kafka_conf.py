@@ -123,6 +123,9 @@ def properties(
     values.update(direct)
     if "enable.idempotence" not in values and _may_be_idempotent(values):
         values["enable.idempotence"] = "true"
+    if values.get("enable.idempotence") == "true":
+        # When a message times out, nothing behind it is sent any more: we go back and send it first.
+        values.setdefault("enable.gapless.guarantee", "true")
     return KafkaProperties(values=values, origins=origins)
 
 

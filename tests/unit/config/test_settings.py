@@ -62,6 +62,7 @@ def test_the_defaults_of_res_kafka_hold(etc: Path) -> None:
     properties = dict(load(etc, "[kafka]\nbrokers = k:1\n").properties)
     # Ours, see docs/adr/0002.
     assert properties.pop("enable.idempotence") == "true"
+    assert properties.pop("enable.gapless.guarantee") == "true"
     assert properties == {
         "bootstrap.servers": "k:1",
         "client.id": "asterisk",
