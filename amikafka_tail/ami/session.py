@@ -1,147 +1,231 @@
 """The login to the manager interface: bytes in, bytes to send out. No I/O in here.
 
-The very last action is `Events` with `EventMask: on`: what comes after it is the journal's. Until then only
-events of the class `system` are on, because Asterisk greets a session that may read those with a FullyBooted
-(main/manager.c, action_login), and no answer tells whether a user may read anything at all.
+The very last action is `Events` with `EventMask: on`: what comes after it is the journal's, its answer too.
+Nobody waits for that answer: `on` cannot be refused, and with `brokeneventsaction` there is none.
+
+Until then only events of the class `system` are on, because Asterisk greets a session that may read those
+with a FullyBooted, and nothing else shows a user's right to read: even one who may read nothing gets the
+answer `Events: On` (main/manager.c, action_login, set_eventmask and action_events).
 """
 
 from __future__ import annotations
 
+import enum
 import hashlib
 from typing import Literal
 
-from amikafka_tail.ami.framing import END
+from amikafka_tail.ami.event import CRLF, decode, split_line
+from amikafka_tail.ami.framing import END, GREETING
 from amikafka_tail.errors import LoginRefused, SourceDisconnected
 
 BANNER = b"Asterisk Call Manager/"
-MAX_HELD = 64 * 1024
+MAX_ANSWER = 64 * 1024
 """Bytes that a server may send without completing an answer."""
-# ActionIDs, by which the answers are told apart.
-CHALLENGE, LOGIN, SETTINGS, EVENTS = "amikafka-1", "amikafka-2", "amikafka-3", "amikafka-4"
+MAX_EVENTS = 4 * 1024 * 1024
+"""Bytes of events that may come before the login is complete."""
 PING = b"Action: Ping\r\nActionID: amikafka-ping\r\n\r\n"
+
+
+class State(enum.Enum):
+    """How far the login is; the value says what Asterisk has to send next."""
+
+    GREETING = "greeting of a manager interface"
+    CHALLENGE = "answer to Challenge"
+    LOGIN = "answer to Login"
+    SETTINGS = "answer to CoreSettings"
+    READY = "events"
 
 
 class Session:
     """Logs in as one user. Feed what comes to `receive` and send what it returns, until `ready`.
 
-    `leftover` is what came behind the last answer; it belongs to the events. `warnings` say what the user's
-    rights do not allow and what that means.
+    `asterisk_version` and `system_name` are then what CoreSettings says, empty where it may not be asked;
+    `warnings` say what the user's rights do not allow and how to mend it. No text contains the secret.
+
+    Raises `LoginRefused` for a name or a secret that no line of an action can hold.
     """
 
     def __init__(self, username: str, secret: str, auth: Literal["md5", "plain"] = "md5") -> None:
         for what, value in (("username", username), ("secret", secret)):
+            if not value:
+                raise LoginRefused(f"the {what} is empty")
             if "\r" in value or "\n" in value:
                 raise LoginRefused(f"the {what} contains the end of a line")
-        self.ready = False
+        self.state = State.GREETING
         self.asterisk_version = ""
         self.system_name = ""
         self.warnings: list[str] = []
         self._username = username
-        self._secret = secret
+        self._secret = secret.encode("utf-8", "surrogateescape")
         self._auth = auth
         self._held = b""
+        self._leftover = bytearray()
+        self._greeting_due = False
         self._greeted = False
-        self._awaited = "banner"
+
+    @property
+    def ready(self) -> bool:
+        """Whether the login is complete and all events are on."""
+        return self.state is State.READY
 
     @property
     def leftover(self) -> bytes:
-        """Bytes received and not consumed."""
-        return self._held
+        """Once `ready`, the events and whatever else came and was no part of the login."""
+        return bytes(self._leftover)
 
     def receive(self, data: bytes) -> bytes:
         """Take what the server sent; return what to send to it.
 
-        Raises `LoginRefused` where a person has to act, `SourceDisconnected` where this is no manager
-        interface.
+        Raises `LoginRefused` where a person has to act, `SourceDisconnected` where the other side is no
+        manager interface or is about to go. Once `ready` all that is taken is `leftover`.
         """
+        if self.ready:
+            self._leftover += data
+            return b""
         self._held += data
-        answer = b""
-        while not self.ready and (step := self._step()) is not None:
-            answer += step
-        if not self.ready and len(self._held) > MAX_HELD:
+        answer = self._take_banner() if self.state is State.GREETING else b""
+        if self.state is not State.GREETING:
+            answer += self._take_blocks()
+        if len(self._held) > MAX_ANSWER:
             raise SourceDisconnected(
-                f"no complete answer in {len(self._held)} bytes: this is not Asterisk's manager interface"
+                f"{len(self._held)} bytes came and no end of {self.state.value}:"
+                " this is not Asterisk's manager interface"
             )
         return answer
 
-    def _step(self) -> bytes | None:
-        """Consume one answer; return what to send next, `None` where the answer is not complete."""
-        if self._awaited == "banner":
-            return self._take_banner()
-        block, end, rest = self._held.partition(END)
-        if not end:
-            return None
-        self._held = rest
-        fields = _fields(block)
-        self._greeted |= fields.get("Event") == "FullyBooted"
-        if "Response" not in fields or fields.get("ActionID", self._awaited) != self._awaited:
-            return b""  # an event, or an answer to nothing we asked
-        return self._answered(fields)
+    def closed(self) -> SourceDisconnected:
+        """Say what it means that the server has closed the connection now."""
+        hint = ""
+        if self.state is State.GREETING:
+            hint = ": Asterisk does so when too many logins are waiting (authlimit in manager.conf)"
+        return SourceDisconnected(f"the connection was closed instead of {self.state.value}{hint}")
 
-    def _take_banner(self) -> bytes | None:
-        _, newline, rest = self._held.partition(b"\n")
-        if not BANNER.startswith(self._held[: len(BANNER)]) and not self._held.startswith(BANNER):
+    def silent(self, seconds: float) -> SourceDisconnected:
+        """Say what it means that the login was not done within `seconds`."""
+        hint = ""
+        if self.state is State.GREETING:
+            hint = "; if this is the port of tlsbindaddr in manager.conf, set tls = yes"
+        return SourceDisconnected(f"there was no {self.state.value} within {seconds:g} s{hint}")
+
+    def _take_banner(self) -> bytes:
+        held = self._held
+        if not held.startswith(BANNER[: len(held)]):
+            hint = "; it speaks TLS: set tls = yes" if held[:2] == b"\x15\x03" else ""
             raise SourceDisconnected(
-                f"this is not Asterisk's manager interface: it begins with {self._held[:60]!r}"
-                f"{_tls_hint(self._held)}"
+                f"this is not Asterisk's manager interface: it begins with {held[:80]!r}{hint}"
             )
+        _, newline, rest = held.partition(b"\n")
         if not newline:
-            return None
+            return b""
         self._held = rest
         if self._auth == "md5":
-            return self._ask(CHALLENGE, "Action: Challenge", "AuthType: MD5")
-        return self._log_in(f"Secret: {self._secret}")
+            return self._ask(State.CHALLENGE, b"Action: Challenge", b"AuthType: MD5")
+        return self._log_in(b"Secret: " + self._secret)
 
-    def _answered(self, fields: dict[str, str]) -> bytes:
-        refused = fields["Response"] != "Success"
-        message = fields.get("Message", "no reason given")
-        if self._awaited == CHALLENGE:
-            if refused or "Challenge" not in fields:
-                raise LoginRefused(f"Asterisk gives no MD5 challenge ({message}): try auth = plain")
-            digest = hashlib.md5((fields["Challenge"] + self._secret).encode(), usedforsecurity=False)
-            return self._log_in("AuthType: MD5", f"Key: {digest.hexdigest()}")
-        if self._awaited == LOGIN:
-            if refused:
-                raise LoginRefused(
-                    f"Asterisk refuses the login of {self._username!r}: {message}. Check in manager.conf that"
-                    f" the section [{self._username}] is there with this secret, that its permit and deny let"
-                    " this address in, and that `manager reload` was done since"
-                )
-            return self._ask(SETTINGS, "Action: CoreSettings")
-        if self._awaited == SETTINGS:
-            if refused:
-                self.warnings.append(
-                    f"the manager user {self._username!r} may not ask for the version and the system name"
-                    f" ({message}): add write = reporting, or set asterisk_version and system_name here"
-                )
-            if not self._greeted:
-                self.warnings.append(
-                    f"the manager user {self._username!r} may not read system events, or Asterisk is still"
-                    " starting: what it may not read is not published; read = all gives everything"
-                )
-            self.asterisk_version = fields.get("AsteriskVersion", "")
-            self.system_name = fields.get("SystemName", "")
-            self.ready = True
-            return self._ask(EVENTS, "Action: Events", "EventMask: on")
-        raise AssertionError(self._awaited)
+    def _take_blocks(self) -> bytes:
+        """Consume the blocks that are complete; return what to send next."""
+        answer = b""
+        *blocks, self._held = self._held.split(END)
+        for index, block in enumerate(blocks, 1):
+            answer += self._take_block(block)
+            if self.ready:
+                self._leftover += END.join([*blocks[index:], self._held])
+                self._held = b""
+                break
+        return answer
 
-    def _log_in(self, *proof: str) -> bytes:
-        return self._ask(LOGIN, "Action: Login", f"Username: {self._username}", *proof, "Events: system")
+    def _take_block(self, block: bytes) -> bytes:
+        # Some events end with an empty line too many, which then stands before the next block.
+        text = block.lstrip(CRLF)
+        if text.startswith(b"Response:"):
+            return self._take_response(_fields(text))
+        if text.startswith(b"Event:"):
+            self._take_event(block)
+        elif text:
+            raise SourceDisconnected(f"{text[:80]!r} came instead of {self.state.value}")
+        return b""
 
-    def _ask(self, action_id: str, *lines: str) -> bytes:
-        self._awaited = action_id
-        return "\r\n".join([*lines, f"ActionID: {self._awaited}", "", ""]).encode()
+    def _take_event(self, block: bytes) -> None:
+        # The greeting is written by action_login itself, so no other event can come between.
+        if self._greeting_due and block.startswith(GREETING):
+            self._greeted = True
+        else:
+            self._leftover += block + END
+            if len(self._leftover) > MAX_EVENTS:
+                raise SourceDisconnected(
+                    f"{len(self._leftover)} bytes of events came and no {self.state.value}"
+                )
+        self._greeting_due = False
+
+    def _take_response(self, fields: dict[str, str]) -> bytes:
+        if fields.get("ActionID", _action_id(self.state)) != _action_id(self.state):
+            return b""  # an answer to nothing that was asked
+        refusal = None if fields["Response"] == "Success" else fields.get("Message", "no reason given")
+        if refusal == "Asterisk is shutting down":
+            raise SourceDisconnected(refusal)
+        if self.state is State.CHALLENGE:
+            return self._take_challenge(refusal, fields.get("Challenge", ""))
+        if self.state is State.LOGIN:
+            return self._take_login(refusal)
+        return self._take_settings(refusal, fields)
+
+    def _take_challenge(self, refusal: str | None, challenge: str) -> bytes:
+        if refusal is not None or not challenge:
+            reason = refusal or "it is empty"
+            raise LoginRefused(f"Asterisk gives no MD5 challenge ({reason}): try auth = plain")
+        digest = hashlib.md5(challenge.encode() + self._secret, usedforsecurity=False).hexdigest()
+        return self._log_in(b"AuthType: MD5", b"Key: " + digest.encode())
+
+    def _take_login(self, refusal: str | None) -> bytes:
+        refused = f"Asterisk refuses the login of {self._username!r}: {refusal}"
+        if refusal == "Authentication failed":
+            # One answer to all of it (authenticate); only Asterisk's own log tells which it was.
+            raise LoginRefused(
+                f"{refused}. Check in manager.conf that there is a section [{self._username}] with this"
+                " secret, that its permit, deny and acl let this address in, and that `manager reload` was done"
+                " since; Asterisk's log says which it is"
+            )
+        if refusal == "Login Already In Use":
+            raise LoginRefused(
+                f"{refused}. The user is logged in elsewhere and has allowmultiplelogin = no in manager.conf"
+            )
+        if refusal is not None:
+            raise LoginRefused(refused)
+        self._greeting_due = True
+        return self._ask(State.SETTINGS, b"Action: CoreSettings")
+
+    def _take_settings(self, refusal: str | None, fields: dict[str, str]) -> bytes:
+        if refusal is not None:
+            self.warnings.append(
+                f"the manager user {self._username!r} may not ask for Asterisk's version and system name"
+                f" ({refusal}): add write = reporting, or set asterisk_version and system_name in [general]"
+            )
+        if not self._greeted:
+            self.warnings.append(
+                f"the manager user {self._username!r} may not read system events, and perhaps none at all,"
+                " or Asterisk is still starting: what it may not read is not published; read = all gives"
+                " everything"
+            )
+        self.asterisk_version = fields.get("AsteriskVersion", "")
+        self.system_name = fields.get("SystemName", "")
+        return self._ask(State.READY, b"Action: Events", b"EventMask: on")
+
+    def _log_in(self, *proof: bytes) -> bytes:
+        username = b"Username: " + self._username.encode("utf-8", "surrogateescape")
+        return self._ask(State.LOGIN, b"Action: Login", username, *proof, b"Events: system")
+
+    def _ask(self, next_state: State, *lines: bytes) -> bytes:
+        self.state = next_state
+        return CRLF.join([*lines, b"ActionID: " + _action_id(next_state).encode(), b"", b""])
+
+
+def _action_id(state: State) -> str:
+    """Return the id of the action whose answer is awaited in a state."""
+    return f"amikafka-{state.name.lower()}"
 
 
 def _fields(block: bytes) -> dict[str, str]:
     fields: dict[str, str] = {}
-    for line in block.decode("utf-8", "replace").split("\r\n"):
-        name, colon, value = line.partition(":")
-        if colon:
-            fields.setdefault(name, value.strip())
+    for name, value in map(split_line, block.split(CRLF)):
+        fields.setdefault(decode(name), decode(value).strip())
     return fields
-
-
-def _tls_hint(data: bytes) -> str:
-    # A TLS server answers plain text with an alert record: type 21, version 3.x.
-    return "; it speaks TLS: set tls = yes" if data[:2] == b"\x15\x03" else ""
