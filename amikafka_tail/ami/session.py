@@ -182,8 +182,8 @@ class Session:
             # One answer to all of it (authenticate); only Asterisk's own log tells which it was.
             raise LoginRefused(
                 f"{refused}. Check in manager.conf that there is a section [{self._username}] with this"
-                " secret, that its permit, deny and acl let this address in, and that `manager reload` was done"
-                " since; Asterisk's log says which it is"
+                " secret, that its permit, deny and acl let this address in, and that `manager reload` was"
+                " done since; Asterisk's log says which it is"
             )
         if refusal == "Login Already In Use":
             raise LoginRefused(

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import ssl
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from amikafka_tail.ami.session import PING, Session
-from amikafka_tail.errors import AmikafkaError, LoginRefused, SourceDisconnected
+from amikafka_tail.errors import LoginRefused, SourceDisconnected
 from amikafka_tail.hookspecs import Register, hookimpl
 
 UNIX = "unix:"
 PORT, TLS_PORT = 5038, 5039
 RECEIVE_BYTES = 65536
-_WHICH_PORT = "is this the port of tlsbindaddr in manager.conf?"
+# X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH of OpenSSL.
+_OTHER_NAME = (62, 64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,16 +39,30 @@ class ManagerOptions:
     tls_ca: Path | None = None
     """Certificates to trust, instead of the system's."""
     tls_certificate: Path | None = None
+    """The client's own certificate, with its key if there is no `tls_key`."""
     tls_key: Path | None = None
     tls_verify: bool = True
     keepalive: float = field(default=15.0, metadata={"unit": "seconds", "minimum": 1})
     """Silence before a Ping is sent."""
     timeout: float = field(default=10.0, metadata={"unit": "seconds", "minimum": 0.1})
-    """How long connecting and logging in may take, and how long the answer to a Ping."""
+    """How long connecting and logging in may take together, and how long the answer to a Ping."""
 
     def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65535:
+            raise ValueError(f"port {self.port}: a port is a number from 0 to 65535")
+        for name, value in (("keepalive", self.keepalive), ("timeout", self.timeout)):
+            if not 0 < value < math.inf:
+                raise ValueError(f"{name} {value}: must be more than 0 seconds")
+        for name in ("host", "username"):
+            if not getattr(self, name):
+                raise ValueError(f"{name} is empty")
+        if any(end in value for end in "\r\n" for value in (self.username, self.secret)):
+            raise ValueError("username and secret are one line each")
         if self.secret and self.secret_file is not None:
             raise ValueError("both secret and secret_file are set: which is meant?")
+        self._check_transport()
+
+    def _check_transport(self) -> None:
         if self.host.startswith(UNIX):
             if not self.host[len(UNIX) :].startswith("/"):
                 raise ValueError(f'host "{self.host}": what follows unix: must be an absolute path')
@@ -74,43 +91,46 @@ class ManagerConnection:
 
 
 class ManagerSource:
-    """Makes sessions on the manager interface."""
+    """Makes sessions on the manager interface, one call of `connect` at a time."""
 
     def __init__(self, options: ManagerOptions) -> None:
         self._options = options
-        port = options.port or (TLS_PORT if options.tls else PORT)
-        self._address = (options.host, port)
-        self.peer = options.host if options.host.startswith(UNIX) else f"{options.host}:{port}"
+        self._host = options.host.strip("[]")
+        self._port = options.port or (TLS_PORT if options.tls else PORT)
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        self.peer = options.host if options.host.startswith(UNIX) else f"{host}:{self._port}"
 
     def connect(self) -> ManagerConnection:
-        """Connect and log in. Blocks, for at most `timeout` seconds and the look-up of the name.
+        """Connect and log in. Blocks, for at most `timeout` seconds beyond the look-up of the host's name.
 
-        Raises `SourceDisconnected`, or `LoginRefused` where a person has to act.
+        Raises `SourceDisconnected` where trying again may help, `LoginRefused` where a person has to act;
+        the text names the other side, and never the secret.
         """
-        options = self._options
-        deadline = time.monotonic() + options.timeout
-        session = Session(options.username, self._secret(), options.auth)
-        connection = self._open()
         try:
-            while not session.ready:
-                remaining = deadline - time.monotonic()
-                if remaining <= 0:
-                    raise TimeoutError
-                connection.settimeout(remaining)
-                data = connection.recv(RECEIVE_BYTES)
-                if not data:
-                    raise SourceDisconnected(f"{self.peer} closed the connection during the login")
-                connection.sendall(session.receive(data))
+            return self._connect()
+        except SourceDisconnected as error:
+            raise type(error)(f"{self.peer}: {error}") from error
+
+    def _connect(self) -> ManagerConnection:
+        options = self._options
+        session = Session(options.username, self._secret(), options.auth)
+        context = self._tls_context() if options.tls else None
+        addresses = self._addresses()
+        deadline = time.monotonic() + options.timeout
+
+        def remaining() -> float:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            return left
+
+        connection = self._open(addresses, remaining)
+        try:
+            if context is not None:
+                connection = self._secured(connection, context, remaining)
+            self._log_in(connection, session, remaining)
             connection.setblocking(False)
-        except TimeoutError as error:
-            connection.close()
-            raise SourceDisconnected(
-                f"{self.peer} accepted the connection but did not finish the login in {options.timeout:g} s"
-            ) from error
-        except OSError as error:
-            connection.close()
-            raise SourceDisconnected(f"{self.peer}: {error.strerror or error}") from error
-        except AmikafkaError:
+        except BaseException:
             connection.close()
             raise
         return ManagerConnection(
@@ -130,64 +150,115 @@ class ManagerSource:
         if file is None:
             return self._options.secret
         try:
-            return file.read_text(encoding="utf-8").rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not text"
-            raise LoginRefused(f"secret_file {file} cannot be read: {reason}") from error
-
-    def _open(self) -> socket.socket:
-        """Open the connection, TLS included, in at most `timeout` seconds each."""
-        options = self._options
-        try:
-            if options.host.startswith(UNIX):
-                opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-                opened.settimeout(options.timeout)
-                opened.connect(options.host[len(UNIX) :])
-            else:
-                opened = socket.create_connection(self._address, timeout=options.timeout)
-        except ConnectionRefusedError as error:
-            raise SourceDisconnected(
-                f"{self.peer} refuses connections: is Asterisk running, and is enabled = yes in manager.conf?"
-            ) from error
-        except TimeoutError as error:
-            raise SourceDisconnected(f"{self.peer} does not answer within {options.timeout:g} s") from error
+            return file.read_bytes().decode("utf-8", "surrogateescape").rstrip("\r\n")
         except OSError as error:
-            raise SourceDisconnected(f"{self.peer}: {error.strerror or error}") from error
-        return self._secured(opened) if options.tls else opened
+            raise LoginRefused(f"secret_file {file} cannot be read: {error.strerror}") from error
 
-    def _secured(self, opened: socket.socket) -> socket.socket:
+    def _tls_context(self) -> ssl.SSLContext:
         options = self._options
         try:
-            context = ssl.create_default_context(
-                cafile=None if options.tls_ca is None else str(options.tls_ca)
-            )
-            if not options.tls_verify:
-                context.check_hostname = False
-                context.verify_mode = ssl.CERT_NONE
-            if options.tls_certificate is not None:
-                context.load_cert_chain(options.tls_certificate, options.tls_key)
-            return context.wrap_socket(opened, server_hostname=options.host)
+            context = ssl.create_default_context(cafile=options.tls_ca)
+        except OSError as error:  # ssl.SSLError too
+            raise LoginRefused(f"tls_ca {options.tls_ca} cannot be used: {_reason(error)}") from error
+        if not options.tls_verify:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        if options.tls_certificate is not None:
+            try:
+                # With a password, even an empty one, OpenSSL does not ask for it on a terminal.
+                context.load_cert_chain(options.tls_certificate, options.tls_key, password="")
+            except OSError as error:
+                key = f" with tls_key {options.tls_key}" if options.tls_key else ""
+                raise LoginRefused(
+                    f"tls_certificate {options.tls_certificate}{key} cannot be used: {_reason(error)}"
+                ) from error
+        return context
+
+    def _addresses(self) -> list[tuple[int, Any]]:
+        """Return what to try to connect to, as family and address."""
+        if self._options.host.startswith(UNIX):
+            return [(socket.AF_UNIX, self._options.host[len(UNIX) :])]
+        try:
+            found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            raise SourceDisconnected(f"the name cannot be resolved: {_reason(error)}") from error
+        return [(family, address) for family, _, _, _, address in found]
+
+    def _open(self, addresses: list[tuple[int, Any]], remaining: Callable[[], float]) -> socket.socket:
+        """Connect to the first address that accepts; the time left is divided among those left."""
+        failure: OSError = TimeoutError()
+        for left, (family, address) in zip(range(len(addresses), 0, -1), addresses, strict=True):
+            opened = socket.socket(family, socket.SOCK_STREAM)
+            try:
+                opened.settimeout(remaining() / left)
+                opened.connect(address)
+                return opened
+            except OSError as error:
+                opened.close()
+                failure = error
+        if isinstance(failure, ConnectionRefusedError):
+            raise SourceDisconnected(
+                "refuses connections: is Asterisk running, and is enabled = yes in manager.conf, with this"
+                " port?"
+            ) from failure
+        if isinstance(failure, TimeoutError):
+            raise SourceDisconnected(
+                f"does not answer within {self._options.timeout:g} s: is it switched on, and does the"
+                " firewall let this through?"
+            ) from failure
+        raise SourceDisconnected(f"cannot be reached: {_reason(failure)}") from failure
+
+    def _secured(
+        self, opened: socket.socket, context: ssl.SSLContext, remaining: Callable[[], float]
+    ) -> ssl.SSLSocket:
+        try:
+            opened.settimeout(remaining())
+            return context.wrap_socket(opened, server_hostname=self._host)
         except ssl.SSLCertVerificationError as error:
-            opened.close()
+            advice = "tls_ca has to name the certificates to trust"
+            if error.verify_code in _OTHER_NAME:
+                advice = "host has to be what the certificate says"
             raise LoginRefused(
-                f"{self.peer}: its certificate is not trusted: {error.verify_message}; tls_ca names the"
-                " certificates to trust, and the host must be named as in the certificate"
-            ) from error
-        except ssl.SSLError as error:
-            opened.close()
-            raise SourceDisconnected(
-                f"{self.peer}: no TLS: {error.reason or error}; {_WHICH_PORT}"
+                f"its certificate is not trusted: {error.verify_message}; {advice}, or tls_verify = no"
             ) from error
         except TimeoutError as error:
-            opened.close()
             raise SourceDisconnected(
-                f"{self.peer} does not answer the TLS handshake; {_WHICH_PORT}"
+                f"does not answer in TLS within {self._options.timeout:g} s: is this the port of"
+                " tlsbindaddr in manager.conf?"
+            ) from error
+        except OSError as error:  # ssl.SSLError too
+            raise SourceDisconnected(
+                f"does not speak TLS that suits: {_reason(error)}; is this the port of tlsbindaddr in"
+                " manager.conf?"
+            ) from error
+
+    def _log_in(self, opened: socket.socket, session: Session, remaining: Callable[[], float]) -> None:
+        try:
+            while not session.ready:
+                opened.settimeout(remaining())
+                data = opened.recv(RECEIVE_BYTES)
+                if not data:
+                    raise session.closed()
+                opened.settimeout(remaining())
+                opened.sendall(session.receive(data))
+        except TimeoutError as error:
+            raise session.silent(self._options.timeout) from error
+        except ssl.SSLError as error:
+            if "CERTIFICATE" not in _reason(error):
+                raise SourceDisconnected(f"the TLS session broke: {_reason(error)}") from error
+            # From TLS 1.3 on, a server says only here that it does not like the client's certificate.
+            raise LoginRefused(
+                f"does not accept the certificate of this side: {_reason(error)};"
+                " tls_certificate has to name one that it knows"
             ) from error
         except OSError as error:
-            opened.close()
-            raise LoginRefused(
-                f"{self.peer}: TLS: {error.filename or ''} {error.strerror or error}"
-            ) from error
+            raise SourceDisconnected(f"{session.closed()} ({_reason(error)})") from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ssl.SSLError):
+        return error.reason or str(error)
+    return str(getattr(error, "strerror", None) or error)
 
 
 @hookimpl
