@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Callable
 
@@ -21,6 +22,12 @@ def source(settings: Settings, registry: Registry) -> LiveSource:
     """Make the source that `[general] source` names."""
     made: LiveSource = registry.get("source", settings.source).factory(settings.source_options)
     return made
+
+
+def source_key(settings: Settings) -> str:
+    """Return a name for what the source is connected to, the same as long as its options are."""
+    what = f"{settings.source} {settings.source_options!r}"
+    return f"{settings.source}-{hashlib.sha256(what.encode()).hexdigest()[:12]}"
 
 
 def messages(settings: Settings, registry: Registry) -> Messages:

@@ -19,10 +19,11 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from amikafka_tail import build, plugins
+from amikafka_tail import build, logs, plugins
 from amikafka_tail.ami.framing import END
 from amikafka_tail.config import settings
 from amikafka_tail.dead_letters import DeadLetters
+from amikafka_tail.handover import DescriptorStore
 from amikafka_tail.journal import Journal
 from amikafka_tail.metrics import Counters
 from amikafka_tail.mock_kafka import MockKafka, Received, read_topic
@@ -88,6 +89,7 @@ class RecordedAsterisk:
 
 def run(*, count: int, rate: float, format_name: str) -> int:
     """Play `count` events and print each message that arrives; return the command's exit code."""
+    logs.set_up("error")
     kafka = MockKafka()
     print("Kafka      librdkafka's mock broker, in this process")
     print("Asterisk   a recorded one: 22.10.1, real calls")
@@ -130,6 +132,8 @@ def _carry(path: Path, asterisk: RecordedAsterisk, count: int) -> tuple[Counters
         wake=lambda: None,
         clock=time.monotonic,
         now_ms=lambda: time.time_ns() // 1_000_000,
+        store=DescriptorStore(None),
+        key="demo",
     )
     pipeline = Pipeline(
         journal,

@@ -12,16 +12,20 @@ import fcntl
 import logging
 import os
 import queue
+import socket
 import ssl
+import struct
+import termios
 import threading
 from collections.abc import Callable
 
 from amikafka_tail.backoff import Backoff
 from amikafka_tail.config.identity import Identity
 from amikafka_tail.errors import AmikafkaError, LoginRefused, SourceDisconnected
+from amikafka_tail.handover import DescriptorStore
 from amikafka_tail.journal import Journal
 from amikafka_tail.metrics import Counters
-from amikafka_tail.sources.live import Connection, LiveSource
+from amikafka_tail.sources.live import Connection, LiveSource, Resumable
 
 PIPE_BYTES = 1024 * 1024
 MAX_MOVE = 4 * 1024 * 1024
@@ -29,6 +33,7 @@ MAX_MOVE = 4 * 1024 * 1024
 DISK_RETRY = 0.2
 """Seconds between attempts to write to a full disk."""
 
+STORED = ("socket", "pipe-out", "pipe-in")
 LAST_WORD = 1.0
 """Seconds that a connection which is being replaced has to finish the event it is in."""
 
@@ -43,7 +48,9 @@ class Recorder:
     """Records one live source into the journal. `collect` is called from the main loop and does not block.
 
     `identify` makes the identity of a fresh connection, `wake` is called from the connecting thread when it
-    has finished. `clock` gives monotonic seconds, `now_ms` the time of day in ms.
+    has finished. `clock` gives monotonic seconds, `now_ms` the time of day in ms. In `store` the connection
+    and the pipe outlive this process, under names that begin with `key`: only a source with the same key may
+    go on with them.
     """
 
     def __init__(
@@ -56,6 +63,8 @@ class Recorder:
         wake: Callable[[], None],
         clock: Callable[[], float],
         now_ms: Callable[[], int],
+        store: DescriptorStore,
+        key: str,
     ) -> None:
         self.problem: str | None = "connecting"
         """Why there is no connection now, in words; `None` while there is one."""
@@ -83,6 +92,8 @@ class Recorder:
         self._closed = False
         self._in_pipe = 0
         self._unwritten = b""
+        self._store = store
+        self._key = key
         self._pipe_out, self._pipe_in = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         with contextlib.suppress(
             OSError
@@ -143,14 +154,50 @@ class Recorder:
             self.disk_problem = None
         return moved > 0
 
-    def replace_source(self, source: LiveSource) -> None:
+    def resume(self, handed_over: dict[str, int]) -> bool:
+        """Go on with the connection of an earlier process, perhaps in the middle of an event.
+
+        Return whether there was one. What is handed over and does not belong here is closed and dropped.
+        """
+        mine = [handed_over.pop(f"{self._key}-{part}", -1) for part in STORED]
+        for name, descriptor in handed_over.items():
+            os.close(descriptor)
+            self._store.drop(name)
+        identity = self._journal.identity_at(self._journal.end)
+        if -1 in mine or identity is None or not isinstance(self._source, Resumable):
+            for part, descriptor in zip(STORED, mine, strict=True):
+                if descriptor != -1:
+                    os.close(descriptor)
+                    self._store.drop(f"{self._key}-{part}")
+            return False
+        os.close(self._pipe_out)
+        os.close(self._pipe_in)
+        number, self._pipe_out, self._pipe_in = mine
+        waiting = struct.unpack("i", fcntl.ioctl(self._pipe_out, termios.FIONREAD, bytes(4)))
+        self._in_pipe = waiting[0]
+        handed = socket.socket(fileno=number)
+        handed.setblocking(False)
+        self._connection = self._source.resume(handed)
+        self._heard_at = self._clock()
+        self.problem = None
+        log.info(
+            "went on with the connection of the process before: asterisk=%s version=%s",
+            self._connection.peer,
+            identity.asterisk_version,
+        )
+        return True
+
+    def replace_source(self, source: LiveSource, key: str) -> None:
         """Connect to another source; go on recording the one before until that has succeeded."""
+        for part in STORED:
+            self._store.drop(f"{self._key}-{part}")
+        self._key = key
         self._source = source
         self._replacing = True
         self._connect_at = self._clock()
 
     def close(self) -> None:
-        """Close the connection; what came before is in the journal."""
+        """Close the connection; what came before is in the journal. What is in the store stays open."""
         self._closed = True
         if self._connection is not None:
             self._connection.socket.close()
@@ -285,6 +332,12 @@ class Recorder:
             )
             self._lost_at = None
         self._empty_pipe()
+        if not connection.tls:
+            # Only now: a process that goes on with it must find the journal complete up to here.
+            for part, descriptor in zip(
+                STORED, (connection.socket.fileno(), self._pipe_out, self._pipe_in), strict=True
+            ):
+                self._store.keep(f"{self._key}-{part}", descriptor)
 
     def _failed(self, error: Exception, now: float) -> None:
         delay = self._backoff.delay(now)
@@ -305,6 +358,7 @@ class Recorder:
     def _disconnect(self, reason: str, now: float) -> None:
         if self._connection is not None:
             self._connection.socket.close()
+            self._store.drop(f"{self._key}-{STORED[0]}")
         self._connection = None
         self._lost_at = now
         self._connect_at = now + self._backoff.delay(now)

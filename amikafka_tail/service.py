@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import select
 import signal
 import socket
@@ -18,6 +19,7 @@ from amikafka_tail.checkpoint import Checkpoint
 from amikafka_tail.config.settings import Settings
 from amikafka_tail.dead_letters import DeadLetters
 from amikafka_tail.errors import AmikafkaError, ConfigError
+from amikafka_tail.handover import DescriptorStore, take_descriptors
 from amikafka_tail.journal import Journal
 from amikafka_tail.metrics import Counters
 from amikafka_tail.notify import Notifier
@@ -71,6 +73,7 @@ class Service:
         position = stored.offset if stored else self._journal.start
         self._pipeline = self._make_pipeline(position, in_block=stored is None and position > 0)
         self._recorder = self._make_recorder()
+        self._recorder.resume(take_descriptors(os.environ))
         self._syncer = self._make_syncer(directory / "checkpoint.json", stored, position)
 
     def _make_pipeline(self, position: int, *, in_block: bool = False) -> Pipeline:
@@ -94,6 +97,8 @@ class Service:
             wake=self._wake,
             clock=time.monotonic,
             now_ms=lambda: time.time_ns() // 1_000_000,
+            store=DescriptorStore(os.environ.get("NOTIFY_SOCKET")),
+            key=build.source_key(self._settings),
         )
 
     def _make_syncer(self, path: Path, stored: Checkpoint | None, position: int) -> Syncer:
@@ -217,7 +222,8 @@ class Service:
         self._pipeline.producer.discard()
         self._pipeline = self._make_pipeline(self._pipeline.ledger.position)
         if (settings.source, settings.source_options) != (previous.source, previous.source_options):
-            self._recorder.replace_source(build.source(settings, self._registry))
+            source = build.source(settings, self._registry)
+            self._recorder.replace_source(source, build.source_key(settings))
         log.info("configuration reloaded: %s", settings.path)
         self._notifier.tell("READY=1", "STATUS=reloaded")
 

@@ -16,7 +16,8 @@ PRODUCER_OPTIONS: dict[str, tuple[str, str | None]] = {
     "client_id": ("client.id", "asterisk"),
     "message_max_bytes": ("message.max.bytes", "1000000"),
     "request_timeout_ms": ("request.timeout.ms", "5000"),
-    "message_timeout_ms": ("message.timeout.ms", "300000"),
+    # res_kafka's is 300000, after which its messages are gone; ours wait, in order (docs/adr/0002).
+    "message_timeout_ms": ("message.timeout.ms", "0"),
     "security_protocol": ("security.protocol", "plaintext"),
     "sasl_mechanisms": ("sasl.mechanisms", None),
     "sasl_username": ("sasl.username", None),
@@ -89,8 +90,8 @@ def properties(
 ) -> KafkaProperties:
     """Turn the lines of a connection, or of `[kafka]` itself, into properties with res_kafka's defaults.
 
-    One default is ours (docs/adr/0002): the producer is idempotent where nobody has said otherwise and `acks`
-    allows it, because without it librdkafka's own retries can change the order.
+    Two defaults are ours, to keep the order (docs/adr/0002): messages never time out, and the producer is
+    idempotent where nobody has said otherwise and `acks` allows it.
     """
     values = {name: default for name, default in PRODUCER_OPTIONS.values() if default is not None}
     origins: dict[str, str] = {}
@@ -123,9 +124,6 @@ def properties(
     values.update(direct)
     if "enable.idempotence" not in values and _may_be_idempotent(values):
         values["enable.idempotence"] = "true"
-    if values.get("enable.idempotence") == "true":
-        # When a message times out, nothing behind it is sent any more: we go back and send it first.
-        values.setdefault("enable.gapless.guarantee", "true")
     return KafkaProperties(values=values, origins=origins)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 class Connection(Protocol):
@@ -59,3 +59,11 @@ class LiveSource(Protocol):
 
         Raises `SourceDisconnected` where trying again may help, `LoginRefused` where a person has to act.
         """
+
+
+@runtime_checkable
+class Resumable(Protocol):
+    """A live source whose connections can outlive the process in systemd's file descriptor store."""
+
+    def resume(self, handed_over: socket.socket) -> Connection:
+        """Return the connection on a socket that an earlier process logged in on. Sends nothing."""

@@ -111,6 +111,20 @@ class ManagerSource:
         except SourceDisconnected as error:
             raise type(error)(f"{self.peer}: {error}") from error
 
+    def resume(self, handed_over: socket.socket) -> ManagerConnection:
+        """Return the connection on a socket that an earlier process logged in on."""
+        return ManagerConnection(
+            socket=handed_over,
+            tls=False,
+            leftover=b"",
+            asterisk_version="",
+            system_name="",
+            warnings=(),
+            peer=self.peer,
+            keepalive=self._options.keepalive,
+            timeout=self._options.timeout,
+        )
+
     def _connect(self) -> ManagerConnection:
         options = self._options
         session = Session(options.username, self._secret(), options.auth)

@@ -62,13 +62,12 @@ def test_the_defaults_of_res_kafka_hold(etc: Path) -> None:
     properties = dict(load(etc, "[kafka]\nbrokers = k:1\n").properties)
     # Ours, see docs/adr/0002.
     assert properties.pop("enable.idempotence") == "true"
-    assert properties.pop("enable.gapless.guarantee") == "true"
+    assert properties.pop("message.timeout.ms") == "0"
     assert properties == {
         "bootstrap.servers": "k:1",
         "client.id": "asterisk",
         "message.max.bytes": "1000000",
         "request.timeout.ms": "5000",
-        "message.timeout.ms": "300000",
         "security.protocol": "plaintext",
         "compression.codec": "none",
         "compression.level": "-1",
