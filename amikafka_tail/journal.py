@@ -88,9 +88,17 @@ class _Segment:
             times += pairs[1::2]
         first = max(bisect_right(offsets, start) - 1, 0)
         last = bisect_right(offsets, end)
-        if last <= first:
-            return [Moment(start, int(os.fstat(self.fd).st_mtime * 1000))]
-        return list(map(Moment, offsets[first:last], times[first:last]))
+        found = list(map(Moment, offsets[first:last], times[first:last]))
+        if not found or found[0].offset > start:
+            # The note of when these bytes came did not survive; what came next is the nearest that is known.
+            known = times[0] if times else int(os.fstat(self.fd).st_mtime * 1000)
+            found.insert(0, Moment(start, known))
+        return found
+
+    def read(self, position: int, size: int) -> bytes:
+        """Return up to `size` bytes at `position`; none where the segment has none."""
+        size = min(size, self.end - position)
+        return os.pread(self.fd, size, position - self.start) if size > 0 else b""
 
     def close(self) -> None:
         os.close(self.fd)
@@ -113,8 +121,11 @@ class Journal:
         self._directory = directory
         self._segment_bytes = segment_bytes
         self._max_bytes = max_bytes
+        self._notes = directory / "connections.jsonl"
         self._last_move_ms = 0
         self._released = start_at
+        self._dropped_tail = (0, b"")
+        self._unsynced: set[Path] = set()
         self.dropped: list[Dropped] = []
         self._lock = _lock(directory)
         try:
@@ -151,8 +162,9 @@ class Journal:
         in the pipe.
         """
         segment = self._writable()
-        moved = os.splice(pipe, segment.fd, count, offset_dst=segment.end - segment.start)
+        # The note first: if the disk has no room for it, nothing is moved.
         self._note(segment, now_ms)
+        moved = os.splice(pipe, segment.fd, count, offset_dst=segment.end - segment.start)
         segment.end += moved
         return moved
 
@@ -162,32 +174,34 @@ class Journal:
         After an error nothing of `data` is in the journal.
         """
         segment = self._writable()
-        at = segment.end - segment.start
-        view = memoryview(data)
-        while view:
-            written = os.pwrite(segment.fd, view, at)
-            at += written
-            view = view[written:]
         self._note(segment, now_ms)
-        segment.end = segment.start + at
+        _write_at(segment.fd, data, segment.end - segment.start)
+        segment.end += len(data)
 
     def begin_connection(self, identity: Identity, now_ms: int) -> None:
         """Mark that another connection begins here, and who the Asterisk behind it is. Raises `OSError`."""
         # The note first: a boundary without one would be taken for garbage from the network.
         connection = _Connection(self.end, identity)
-        line = json.dumps({"offset": connection.offset, **asdict(identity)}) + "\n"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        file = os.open(self._directory / "connections.jsonl", flags, 0o640)
+        line = _note_of(connection)
+        file = os.open(self._notes, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
         try:
-            os.write(file, line.encode())
+            _write_at(file, line.encode(), os.fstat(file).st_size)
         finally:
             os.close(file)
+        self._unsynced.add(self._notes)
         self._connections.append(connection)
         self.append(BOUNDARY, now_ms)
 
     def ends_whole(self) -> bool:
         """Tell whether the last byte written ends an event."""
-        return self.end == self.start or self.read(max(self.start, self.end - len(END)), len(END)) == END
+        tail, position = b"", self.end
+        for segment in reversed(self._segments):
+            wanted = len(END) - len(tail)
+            if segment.end != position or not wanted:
+                break
+            position = segment.start
+            tail = segment.read(max(position, segment.end - wanted), wanted) + tail
+        return tail in (b"", END)
 
     def roll(self) -> None:
         """Begin a new segment, so that the one before can be deleted once delivered. Raises `OSError`."""
@@ -208,9 +222,26 @@ class Journal:
             oldest = self._segments.pop(0)
             lost_from = max(oldest.start, self._released)
             if lost_from < oldest.end:
-                events = _count_blocks(oldest.fd, lost_from - oldest.start)
-                self.dropped.append(Dropped(lost_from, oldest.end, events))
+                self.dropped.append(Dropped(lost_from, oldest.end, self._count_events(oldest, lost_from)))
             oldest.delete()
+
+    def _count_events(self, segment: _Segment, position: int) -> int:
+        """Count the events and responses that end in a segment at or after `position`, which is dropped."""
+        before, tail = self._dropped_tail
+        tail = tail if before == position else b""
+        count = 0
+        for start in range(position, segment.end, _COUNTED_AT_ONCE):
+            data = tail + segment.read(start, _COUNTED_AT_ONCE)
+            count += data.count(END)
+            tail = data[-(len(END) - 1) :]
+        self._dropped_tail = (segment.end, tail)
+        for connection in self._connections:
+            if position <= connection.offset < segment.end:
+                # Its mark ends like an event; an event that it cut off is one that is lost.
+                at = max(position, connection.offset - len(END))
+                preceding = segment.read(at, connection.offset - at)
+                count -= preceding in (b"", END)
+        return count
 
     def _note(self, segment: _Segment, now_ms: int) -> None:
         if now_ms != self._last_move_ms:
@@ -218,15 +249,22 @@ class Journal:
                 segment.times_fd, _MOVE.pack(segment.end, now_ms), segment.times_size
             )
             self._last_move_ms = now_ms
+        self._unsynced.add(segment.path)
 
     def sync(self) -> None:
         """Wait until all that has been written is on the disk. May be called from another thread."""
-        for segment in self._segments[-2:]:
-            for path in (segment.path, segment.times_path):
+        unsynced, self._unsynced = self._unsynced, set()
+        try:
+            for path in sorted(unsynced):
                 # Files of its own: the other thread may close or delete its own at any moment.
                 with contextlib.suppress(FileNotFoundError):
                     _sync(path)
-        _sync(self._directory)
+                    if path.suffix == ".log":
+                        _sync(path.with_suffix(".times"))
+            _sync(self._directory)
+        except OSError:
+            self._unsynced |= unsynced
+            raise
 
     # Reading: the pipeline's side.
 
@@ -239,8 +277,7 @@ class Journal:
 
     def read(self, position: int, size: int) -> bytes:
         """Return up to `size` bytes at `position`, which is readable; none at the end."""
-        segment = self._segment_at(position)
-        return os.pread(segment.fd, min(size, segment.end - position), position - segment.start)
+        return self._segment_at(position).read(position, size)
 
     def moments(self, start: int, end: int) -> list[Moment]:
         """Return when the bytes from `start` to `end`, which are of one read, were taken from Asterisk.
@@ -287,20 +324,22 @@ class Journal:
 
     def _load_connections(self) -> list[_Connection]:
         """Read the notes of connections; drop those that end before the oldest byte."""
+        if not self._notes.exists():
+            return []
         connections: list[_Connection] = []
-        path = self._directory / "connections.jsonl"
-        if not path.exists():
-            return connections
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        lines = self._notes.read_text(encoding="utf-8", errors="replace").splitlines()
+        for line in lines:
             # A crash may have left half a line; the connection it noted had not begun.
-            with contextlib.suppress(ValueError, KeyError, TypeError):
+            with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
                 fields = json.loads(line)
                 connections.append(_Connection(int(fields.pop("offset")), Identity(**fields)))
         needed = [each for each in connections if each.offset > self.start]
         current = [each for each in connections if each.offset <= self.start][-1:]
         connections = current + needed
-        lines = [json.dumps({"offset": each.offset, **asdict(each.identity)}) + "\n" for each in connections]
-        replace_file(path, "".join(lines).encode())
+        if len(connections) < len(lines):
+            # A full disk may keep it as it is.
+            with contextlib.suppress(OSError):
+                replace_file(self._notes, "".join(map(_note_of, connections)).encode())
         return connections
 
 
@@ -331,19 +370,23 @@ def _first_data(fd: int) -> int:
     """Return where a file's data begins: behind what `Journal.free` gave back, in whole pages."""
     try:
         return os.lseek(fd, 0, os.SEEK_DATA)
-    except OSError:  # an empty file
-        return 0
+    except OSError:  # there is none
+        return os.fstat(fd).st_size
 
 
-def _count_blocks(fd: int, offset: int) -> int:
-    """Count the events and responses that end in a file at or after `offset`."""
-    count = 0
-    tail = b""
-    while data := os.pread(fd, _COUNTED_AT_ONCE, offset):
-        count += (tail + data).count(END)
-        tail = data[-(len(END) - 1) :]
-        offset += len(data)
-    return count
+def _write_at(fd: int, data: bytes, offset: int) -> None:
+    """Write all of `data`, or nothing. Raises `OSError`."""
+    written = 0
+    try:
+        while written < len(data):
+            written += os.pwrite(fd, data[written:], offset + written)
+    except OSError:
+        os.ftruncate(fd, offset)
+        raise
+
+
+def _note_of(connection: _Connection) -> str:
+    return json.dumps({"offset": connection.offset, **asdict(connection.identity)}) + "\n"
 
 
 def _sync(path: Path) -> None:

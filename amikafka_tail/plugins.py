@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, is_dataclass
 from types import MappingProxyType
@@ -73,7 +74,13 @@ def load(only: str | None = None) -> Registry:
         _add(manager, registrations, importlib.import_module(module), DISTRIBUTION, __version__)
     wanted = os.environ.get(LOAD_VARIABLE) if only is None else only
     names = None if wanted is None else {name.strip() for name in wanted.split(",") if name.strip()}
+    seen: set[str] = set()
     for distribution in importlib.metadata.distributions():
+        # A path that is searched twice, or an older copy further down it: Python imports the first.
+        identity = re.sub(r"[-_.]+", "-", distribution.metadata["Name"] or "").lower()
+        if identity in seen:
+            continue
+        seen.add(identity)
         for entry_point in distribution.entry_points:
             if entry_point.group != hookspecs.PROJECT:
                 continue
