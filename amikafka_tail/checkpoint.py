@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from amikafka_tail.durable import replace_file
 from amikafka_tail.errors import JournalError
 
 VERSION = 1
@@ -40,15 +40,3 @@ def load(path: Path) -> Checkpoint | None:
 def store(path: Path, checkpoint: Checkpoint) -> None:
     """Replace the file as one step: a crash leaves the old one or the new one. Blocks for one fsync."""
     replace_file(path, json.dumps({"version": VERSION, **asdict(checkpoint)}).encode() + b"\n")
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Write to a temporary file beside it, sync, rename. Raises `OSError`."""
-    temporary = path.with_name(path.name + ".new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)
-    try:
-        os.write(descriptor, content)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    temporary.replace(path)

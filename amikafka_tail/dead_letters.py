@@ -8,6 +8,8 @@ import time
 from base64 import b64encode
 from pathlib import Path
 
+from amikafka_tail.durable import write_at
+
 MAX_BYTES = 64 * 1024 * 1024
 
 
@@ -36,8 +38,8 @@ class DeadLetters:
             entry["event_base64"] = b64encode(raw).decode()
         if self.path.exists() and self.path.stat().st_size > self._max_bytes:
             self.path.replace(self.path.with_name(self.path.name + ".1"))
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
         try:
-            os.write(descriptor, json.dumps(entry).encode() + b"\n")
+            write_at(descriptor, json.dumps(entry).encode() + b"\n", os.fstat(descriptor).st_size)
         finally:
             os.close(descriptor)

@@ -48,6 +48,7 @@ def envelopes(identity: Identity, format_name: str, key: str = "event") -> Envel
     hostname = ("hostname", identity.hostname.encode())
     choose_key = _key_chooser(key)
     kinds: dict[bytes, _Kind] = {}
+    unprivileged: dict[bytes, _Kind] = {}
 
     def headers_of(kind: _Kind, second: int) -> Headers:
         kind.second = second
@@ -64,21 +65,29 @@ def envelopes(identity: Identity, format_name: str, key: str = "event") -> Envel
     def look(event: Event) -> tuple[_Kind, int]:
         lines = event.raw.split(CRLF, 3)
         head = CRLF.join(lines[:2])
-        kind = kinds.get(head)
+        has_privilege = len(lines) > 1 and lines[1].startswith(b"Privilege: ")
+        known = kinds if has_privilege else unprivileged
+        kind = known.get(head)
         if kind is None:
-            if len(kinds) >= MAX_KINDS:
-                kinds.clear()
-            kind = kinds[head] = _Kind(event.name_bytes, _category(lines))
-        if len(lines) > 2 and lines[1].startswith(b"Privilege: ") and lines[2].startswith(b"Timestamp: "):
+            if len(known) >= MAX_KINDS:
+                known.clear()
+            kind = known[head] = _Kind(event.name_bytes, _category(lines))
+        if has_privilege and len(lines) > 2 and lines[2].startswith(b"Timestamp: "):
             return kind, _milliseconds(lines[2][11:], event.captured_ms)
         return kind, event.captured_ms
 
     def envelope(event: Event) -> tuple[bytes | None, Headers, int]:
         head, _, rest = event.raw.partition(b"\r\nTimestamp: ")
         kind = kinds.get(head)
-        stamp = rest[:14]
-        if kind is not None and stamp[10:11] == b"." and (digits := stamp.replace(b".", b"")).isdigit():
-            moment = int(digits)
+        digits = rest[:10] + rest[11:17]
+        if (
+            kind is not None
+            and len(digits) == 16
+            and digits.isdigit()
+            and rest[10:11] == b"."
+            and rest[17:18] in b"\r"
+        ):
+            moment = int(digits) // 1000
         else:
             kind, moment = look(event)
         second = moment // 1000

@@ -19,15 +19,15 @@ import json
 import os
 import struct
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from dataclasses import asdict
 from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
 from amikafka_tail.ami.framing import END
-from amikafka_tail.checkpoint import replace_file
 from amikafka_tail.config.identity import Identity
+from amikafka_tail.durable import replace_file, write_at
 from amikafka_tail.errors import JournalError
 
 BOUNDARY = b"\0" + END
@@ -175,7 +175,7 @@ class Journal:
         """
         segment = self._writable()
         self._note(segment, now_ms)
-        _write_at(segment.fd, data, segment.end - segment.start)
+        write_at(segment.fd, data, segment.end - segment.start)
         segment.end += len(data)
 
     def begin_connection(self, identity: Identity, now_ms: int) -> None:
@@ -185,7 +185,7 @@ class Journal:
         line = _note_of(connection)
         file = os.open(self._notes, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
         try:
-            _write_at(file, line.encode(), os.fstat(file).st_size)
+            write_at(file, line.encode(), os.fstat(file).st_size)
         finally:
             os.close(file)
         self._unsynced.add(self._notes)
@@ -227,14 +227,16 @@ class Journal:
 
     def _count_events(self, segment: _Segment, position: int) -> int:
         """Count the events and responses that end in a segment at or after `position`, which is dropped."""
-        before, tail = self._dropped_tail
-        tail = tail if before == position else b""
+        dropped_until, before = self._dropped_tail
+        before = before if dropped_until == position else b""
+        tail = before[1 - len(END) :]
         count = 0
         for start in range(position, segment.end, _COUNTED_AT_ONCE):
             data = tail + segment.read(start, _COUNTED_AT_ONCE)
             count += data.count(END)
             tail = data[-(len(END) - 1) :]
-        self._dropped_tail = (segment.end, tail)
+        last = segment.read(max(position, segment.end - len(END)), len(END))
+        self._dropped_tail = (segment.end, (before + last)[-len(END) :])
         for connection in self._connections:
             if position <= connection.offset < segment.end:
                 # Its mark ends like an event; an event that it cut off is one that is lost.
@@ -291,9 +293,23 @@ class Journal:
         index = bisect_right(self._connections, position, key=itemgetter(0))
         return self._connections[index - 1].identity if index else None
 
-    def begins_connection(self, position: int) -> bool:
-        """Tell whether the NUL at `position` was written here, as a connection's beginning."""
-        return any(connection.offset == position for connection in self._connections)
+    def connection_in(self, start: int, end: int) -> int | None:
+        """Return the offset of the first connection that begins between two offsets."""
+        index = bisect_left(self._connections, start, key=itemgetter(0))
+        if index < len(self._connections) and self._connections[index].offset < end:
+            return self._connections[index].offset
+        return None
+
+    def before(self, position: int) -> bytes:
+        """Return the four bytes before a readable position, fewer where they are not known any more."""
+        segment = self._segment_at(position)
+        start = max(segment.readable_from, position - len(END))
+        known = segment.read(start, position - start)
+        if known or segment.readable_from > segment.start:
+            # What was given back to a full disk ended with an event.
+            return known or END
+        dropped_until, tail = self._dropped_tail
+        return tail if dropped_until == position else b""
 
     def release(self, position: int) -> None:
         """Delete the segments of which nothing at or after `position` is needed any more."""
@@ -372,17 +388,6 @@ def _first_data(fd: int) -> int:
         return os.lseek(fd, 0, os.SEEK_DATA)
     except OSError:  # there is none
         return os.fstat(fd).st_size
-
-
-def _write_at(fd: int, data: bytes, offset: int) -> None:
-    """Write all of `data`, or nothing. Raises `OSError`."""
-    written = 0
-    try:
-        while written < len(data):
-            written += os.pwrite(fd, data[written:], offset + written)
-    except OSError:
-        os.ftruncate(fd, offset)
-        raise
 
 
 def _note_of(connection: _Connection) -> str:

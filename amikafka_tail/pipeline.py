@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from traceback import format_exception
@@ -18,6 +19,7 @@ from amikafka_tail.ami.framing import END, MAX_BLOCK, Framer
 from amikafka_tail.config.identity import Identity
 from amikafka_tail.dead_letters import DeadLetters
 from amikafka_tail.envelope import Envelope
+from amikafka_tail.errors import DeliveryFailed
 from amikafka_tail.journal import Moment
 from amikafka_tail.ledger import Failure, Ledger, Receipt
 from amikafka_tail.metrics import Counters
@@ -30,7 +32,8 @@ FIRST_RETRY, LONGEST_RETRY = 1.0, 30.0
 """Seconds to wait before going on after a failure: doubled each time, until something is delivered."""
 EVENT = b"Event: "
 NOT_EVENTS = (b"Response: ", b"Asterisk Call Manager/")
-BEGINNINGS = (EVENT, *NOT_EVENTS)
+NOWHERE = -1
+"""The position of what was sent from bytes that are gone."""
 MAX_REMEMBERED = 10_000
 """Positions of events set aside that are remembered, so that going back does not set them aside again."""
 
@@ -58,8 +61,11 @@ class Log(Protocol):
     def identity_at(self, position: int) -> Identity | None:
         """Return who the Asterisk was whose bytes stand at `position`."""
 
-    def begins_connection(self, position: int) -> bool:
-        """Tell whether the NUL at `position` marks a connection's beginning."""
+    def connection_in(self, start: int, end: int) -> int | None:
+        """Return the offset of the first connection that begins between two offsets: a NUL stands there."""
+
+    def before(self, position: int) -> bytes:
+        """Return the four bytes before a position, fewer where they are not known any more."""
 
 
 class Sender(Protocol):
@@ -165,6 +171,8 @@ class Pipeline:
         self._resume_at = 0.0
         self._given_up: set[int] = set()
         self._sending: Iterator[None] | None = None
+        self._identity = messages.fallback
+        self._route = messages.route(messages.fallback)
         self.producer = connect()
         self._read_from(position, in_block=in_block)
 
@@ -211,26 +219,40 @@ class Pipeline:
         """Take delivery reports, waiting at most `seconds` for one, and act on them."""
         self.producer.poll(seconds)
         if self.ledger.failures or self.producer.fatal:
-            self._recover()
+            try:
+                self._recover()
+            except DeliveryFailed as error:
+                self._go_back(str(error))
         if self.ledger.settle():
             self._retry_after = FIRST_RETRY
 
     def send_rest(self) -> bool:
         """Send what is left of the chunk that was read; return whether that was all of a chunk."""
-        if self._sending is None or next(self._sending, self) is not self:
+        if self._sending is None:
             return False
-        self._sending = None
-        return True
+        try:
+            done = next(self._sending, self) is self
+        except DeliveryFailed as error:
+            self._go_back(str(error))
+            return True
+        if done:
+            self._sending = None
+        return done
 
-    def _route_at(self, position: int) -> Route:
-        return self._messages.route(self._source.identity_at(position) or self._messages.fallback)
-
-    def _read_from(self, position: int, *, in_block: bool = False) -> None:
-        self._framer = Framer(position, in_block=in_block)
+    def _read_from(self, position: int, *, in_block: bool = False, before: bytes = b"") -> None:
+        self._framer = Framer(position, in_block=in_block, before=before)
         self._read_at = position
         self._captured_ms = 0
+        self._moments: deque[Moment] = deque()
         self._sending = None
-        self._route = self._route_at(position)
+        self._reroute(position)
+
+    def _reroute(self, position: int) -> None:
+        """Make messages as the Asterisk whose bytes stand at `position` asks for."""
+        identity = self._source.identity_at(position) or self._messages.fallback
+        if identity != self._identity:
+            self._identity = identity
+            self._route = self._messages.route(identity)
 
     def _read(self) -> bool:
         """Read the next chunk, and begin to send it if an event is complete; return whether there was one."""
@@ -240,9 +262,10 @@ class Pipeline:
             return False
         if position != self._read_at:
             # The journal gave up what comes before, and perhaps the beginning of the event that stands here.
-            in_block = not data.lstrip(b"\r\n\0").startswith(BEGINNINGS)
+            before = self._source.before(position)
+            in_block = before != END
             self._counters.lost += in_block
-            self._read_from(position, in_block=in_block)
+            self._read_from(position, in_block=in_block, before=before)
         self._read_at += len(data)
         framer = self._framer
         overlong = framer.overlong
@@ -250,12 +273,12 @@ class Pipeline:
         if framer.overlong != overlong:
             self._counters.overlong += 1
             log.error("passed over: an event longer than %d bytes: offset=%d", MAX_BLOCK, framer.position)
+        known_until = self._moments[-1].offset if self._moments else -1
         moments = self._source.moments(position, self._read_at)
-        if not blocks:
-            self._captured_ms = self._captured_ms or moments[0].captured_ms
-            return True
-        events = self._events(blocks, framer.first, moments)
-        self._sending = self._send(events, self.ledger.open(framer.first, framer.position))
+        self._moments += [moment for moment in moments if moment.offset > known_until]
+        if blocks:
+            receipt = self.ledger.open(framer.first, framer.position)
+            self._sending = self._send(self._events(blocks, framer.first), receipt)
         return True
 
     def _send(self, events: Iterator[Event], receipt: Receipt) -> Iterator[None]:
@@ -280,89 +303,90 @@ class Pipeline:
             while True:
                 try:
                     produce(topic, value, key, -1, report, report, moment_ms, headers)
+                    self._counters.sent += 1
                     break
                 except BufferError:
                     yield
                 except KafkaException as error:
-                    if not self._refused(event, receipt, error.args[0]):
-                        return
+                    self._refused(event, error.args[0])
+                    receipt.settle_one()
                     break
-            self._counters.sent += 1
         receipt.settle_one()
 
-    def _events(self, blocks: list[bytes], position: int, moments: list[Moment]) -> Iterator[Event]:
+    def _events(self, blocks: list[bytes], position: int) -> Iterator[Event]:
         """Tell the events from whatever else is in the stream, each with its position and capture time."""
-        coming = iter(moments)
-        moment = next(coming, None)
         given_up = self._given_up
         counters = self._counters
+        moments = self._moments
+        self._reroute(position)
         for block in blocks:
             at = position
             position += len(block) + len(END)
-            while moment is not None and moment.offset <= at:
-                self._captured_ms = moment.captured_ms
-                moment = next(coming, None)
-            raw: bytes | None = block
-            if b"\0" in block or not block.startswith(EVENT):
-                raw = self._odd_block(block, at)
-            if raw is not None and at not in given_up:
-                counters.events += 1
-                yield Event(raw, at, self._captured_ms)
+            while moments and moments[0].offset <= at:
+                self._captured_ms = moments.popleft().captured_ms
+            if block.startswith(EVENT) and b"\0" not in block:
+                if at not in given_up:
+                    counters.events += 1
+                    yield Event(block, at, self._captured_ms)
+            else:
+                yield from self._odd_block(block, at)
 
-    def _odd_block(self, block: bytes, at: int) -> bytes | None:
-        """Return the event in a block that does not look like one, `None` where there is none."""
-        before, nul, after = block.partition(b"\0")
-        if nul and self._source.begins_connection(at + len(before)):
-            self._route = self._route_at(at + len(before))
-            if before.endswith(b"\r\n\r"):
-                # Only the last byte of its end is missing: the event is whole.
-                return before[:-3]
-            if before and at not in self._given_up:
-                self._counters.torn += 1
-                log.warning("an event was cut off by a lost connection: offset=%d %r", at, before[:80])
-                self._set_aside(before, at, "cut off by a lost connection")
-            return self._odd_block(after, at + len(before) + 1) if after else None
+    def _odd_block(self, block: bytes, at: int) -> Iterator[Event]:
+        """Find the events in a block that does not look like one."""
+        while (begin := self._source.connection_in(at, at + len(block))) is not None:
+            cut_off, block = block[: begin - at], block[begin - at + 1 :]
+            # With only the last byte of its end missing, the event is whole.
+            whole = cut_off.endswith(b"\r\n\r")
+            yield from self._event_of(cut_off[:-3] if whole else cut_off, at, cut_off=not whole)
+            at = begin + 1
+            self._reroute(begin)
+        yield from self._event_of(block, at, cut_off=False)
+
+    def _event_of(self, block: bytes, at: int, *, cut_off: bool) -> Iterator[Event]:
         # NULs in front are the rest of a page that a full disk was given back.
         text = block.lstrip(b"\r\n\0")
-        if text.startswith(EVENT) and b"\0" not in text:
-            return text
         if text.startswith(NOT_EVENTS) or not text.strip() or at in self._given_up:
-            return None
-        self._counters.malformed += 1
-        log.warning("neither an event nor a response: offset=%d %r", at, text[:80])
-        self._set_aside(block, at, "not an AMI event")
-        return None
+            return
+        if cut_off:
+            self._set_aside(block, at, "cut off by a lost connection")
+            self._counters.torn += 1
+            log.warning("an event was cut off by a lost connection: offset=%d %r", at, text[:80])
+        elif text.startswith(EVENT) and b"\0" not in text:
+            self._counters.events += 1
+            yield Event(text, at, self._captured_ms)
+        else:
+            self._set_aside(block, at, "not an AMI event")
+            self._counters.malformed += 1
+            log.warning("neither an event nor a response: offset=%d %r", at, text[:80])
 
     def _recover(self) -> None:
-        """Act on failed deliveries: give up what is refused for ever, go back for the rest."""
+        """Act on failed deliveries: give up what is refused for ever, go back for the rest.
+
+        Raises `DeliveryFailed` where what is given up cannot be kept.
+        """
         failures = list(self.ledger.failures)
         self.ledger.failures.clear()
         reason = self.producer.fatal
         for failure in failures:
-            if (
-                is_permanent(failure.error)
-                and failure.message is not None
-                and self._give_up(self._find(failure), failure.error)
-            ):
+            if is_permanent(failure.error):
+                self._give_up(self._find(failure), failure.error)
                 failure.receipt.settle_one()
-                continue
-            reason = reason or describe(failure.error, self._messages.topic)
+            else:
+                reason = reason or describe(failure.error, self._messages.topic)
         if reason is not None:
-            self._go_back(reason)
+            self._go_back(f"Kafka does not take events: {reason}")
 
-    def _refused(self, event: Event, receipt: Receipt, error: KafkaError) -> bool:
-        """Act on a message that was refused at once; return whether to go on with the next."""
-        if is_permanent(error) and self._give_up(event, error):
-            receipt.settle_one()
-            return True
-        self.ledger.failures.append(Failure(receipt, error, None))
-        return False
+    def _refused(self, event: Event, error: KafkaError) -> None:
+        """Act on a message that was refused at once. Raises `DeliveryFailed` where trying again may help."""
+        if not is_permanent(error):
+            raise DeliveryFailed(f"Kafka does not take events: {describe(error, self._messages.topic)}")
+        self._give_up(event, error)
 
-    def _give_up(self, event: Event, error: KafkaError) -> bool:
-        """Send an event to the dead letters, so that it is not tried again; return whether that worked."""
+    def _give_up(self, event: Event, error: KafkaError) -> None:
+        """Send an event to the dead letters, so that it is not tried again."""
         reason = describe(error, self._messages.topic)
+        self._set_aside(event.raw, event.position, reason)
         log.error("refused by Kafka: %s: event=%r offset=%d", reason, event.name, event.position)
-        return self._set_aside(event.raw, event.position, reason)
 
     def _find(self, failure: Failure) -> Event:
         """Find the event of a failed message by reading its chunk once more: a report does not name it."""
@@ -376,24 +400,28 @@ class Pipeline:
                     break
                 data += more
         position = receipt.start
+        identity, route = self._identity, self._route
         for block in Framer(position).feed(data):
             event = Event(block, position)
             position += len(block) + len(END)
-            if event.position in self._given_up or not block.startswith(EVENT):
+            if event.position in self._given_up or not block.startswith(EVENT) or b"\0" in block:
                 continue
+            then = self._source.identity_at(event.position) or self._messages.fallback
+            if then != identity:
+                identity, route = then, self._messages.route(then)
             with contextlib.suppress(Exception):  # what a plugin cannot handle is not what was sent
                 chosen = event if self._messages.choose is None else self._messages.choose(event)
-                if chosen is not None and self._route.render(chosen) == wanted:
+                if chosen is not None and route.render(chosen) == wanted:
                     return event
-        # Another identity by now, or the journal had to give the chunk up: what was sent is all there is.
-        return Event(wanted, receipt.start)
+        # The journal had to give the chunk up: what was sent is all there is.
+        return Event(wanted, NOWHERE)
 
     def _go_back(self, reason: str) -> None:
         """Begin again at the checkpoint with a fresh producer, after a while."""
         position = self.ledger.abandon()
         self._counters.rewinds += 1
         log.error(
-            "Kafka does not take events: %s; next attempt in %.0f s, from offset=%d; nothing is lost",
+            "%s; next attempt in %.0f s, from offset=%d; nothing is lost",
             reason,
             self._retry_after,
             position,
@@ -405,22 +433,20 @@ class Pipeline:
         self._read_from(position)
 
     def _set_aside_failed(self, event: Event, error: Exception) -> None:
-        """Send an event that a plugin could not handle to the dead letters."""
+        """Send an event that a plugin could not handle to the dead letters. Raises `DeliveryFailed`."""
         cause, plugin = error, self._messages.format_name
         if isinstance(error, FilterFailed) and isinstance(error.__cause__, Exception):
             cause, plugin = error.__cause__, str(error)
-        log.error('plugin "%s" failed: %s: %s: event=%r', plugin, type(cause).__name__, cause, event.name)
         self._set_aside(event.raw, event.position, "".join(format_exception(cause)), plugin)
+        log.error('plugin "%s" failed: %s: %s: event=%r', plugin, type(cause).__name__, cause, event.name)
 
-    def _set_aside(self, raw: bytes, position: int, reason: str, plugin: str | None = None) -> bool:
-        """Keep what cannot be published, once; return whether that worked."""
+    def _set_aside(self, raw: bytes, position: int, reason: str, plugin: str | None = None) -> None:
+        """Keep what cannot be published, once. Raises `DeliveryFailed` where that is not possible now."""
+        try:
+            self._dead_letters.keep(raw, position=position, reason=reason, plugin=plugin)
+        except OSError as error:
+            raise DeliveryFailed(f"{self._dead_letters.path} cannot be written: {error.strerror}") from error
         self._counters.dead_letters += 1
         self._given_up.add(position)
         if len(self._given_up) > MAX_REMEMBERED:
             self._given_up -= {each for each in self._given_up if each < self.ledger.position}
-        try:
-            self._dead_letters.keep(raw, position=position, reason=reason, plugin=plugin)
-        except OSError as error:
-            log.error("%s cannot be written: %s", self._dead_letters.path, error.strerror)
-            return False
-        return True

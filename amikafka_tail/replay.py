@@ -12,6 +12,7 @@ from base64 import b64encode
 from collections.abc import Callable, Sequence
 from typing import BinaryIO, TextIO
 
+from amikafka_tail.ami.framing import END
 from amikafka_tail.config.identity import Identity
 from amikafka_tail.dead_letters import DeadLetters
 from amikafka_tail.journal import Moment
@@ -52,9 +53,14 @@ class Recording:
         """Return nothing: a captured stream does not say who it is from."""
         return None
 
-    def begins_connection(self, _position: int) -> bool:
-        """Tell that a NUL is only a NUL."""
-        return False
+    def connection_in(self, _start: int, _end: int) -> int | None:
+        """Return nothing: a NUL is only a NUL."""
+        return None
+
+    def before(self, position: int) -> bytes:
+        """Return the four bytes before `position`."""
+        start = max(0, position - len(END))
+        return self.read(start, position - start)
 
 
 class Printer:

@@ -17,19 +17,26 @@ class Framer:
 
     Memory is bounded: a block longer than `max_block` is passed over up to its empty line and counted in
     `overlong`. With `in_block` the stream starts inside a block, which is passed over in the same way but
-    not counted.
+    not counted; `before` is what stood before, as far as it is known, because its end may be half there.
 
     The FullyBooted that Asterisk sends to one session right after its login (main/manager.c, action_login)
     is a greeting and not something that happened: it is blanked.
     """
 
-    def __init__(self, position: int = 0, *, in_block: bool = False, max_block: int = MAX_BLOCK) -> None:
+    def __init__(
+        self,
+        position: int = 0,
+        *,
+        in_block: bool = False,
+        before: bytes = b"",
+        max_block: int = MAX_BLOCK,
+    ) -> None:
         self.position = position
         self.first = position
         self.overlong = 0
         self._max_block = max_block
-        self._held = bytearray()
-        self._passed_over = 0
+        self._held = bytearray(before[-3:] if in_block else b"")
+        self._passed_over = -len(self._held)
         self._passing_over = in_block
         self._greeting_due = False
 

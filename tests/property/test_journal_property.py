@@ -139,7 +139,7 @@ class JournalAgainstAList(RuleBasedStateMachine):
         known = [identity for offset, identity in self.connections if offset <= position]
         assert self.journal.identity_at(position) == (known[-1] if known else None)
         begins = [offset for offset, _ in self.connections]
-        assert self.journal.begins_connection(position) == (position in begins)
+        assert (self.journal.connection_in(position, position + 1) == position) == (position in begins)
 
 
 def test_what_is_written_is_read_back_with_its_moments_and_connections() -> None:

@@ -120,7 +120,7 @@ def test_a_crash_before_any_step_leaves_the_old_one(
     checkpoint.store(path, OLD)
     with monkeypatch.context() as patch:
         patch.setattr(
-            *{"write": (os, "write"), "fsync": (os, "fsync"), "replace": (Path, "replace")}[step], crash
+            *{"write": (os, "pwrite"), "fsync": (os, "fsync"), "replace": (Path, "replace")}[step], crash
         )
         with pytest.raises(PowerCut):
             checkpoint.store(path, NEW)

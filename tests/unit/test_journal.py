@@ -602,7 +602,12 @@ def test_only_a_mark_of_its_own_begins_a_connection(journals: Journals) -> None:
     journal = journals()
     journal.append(BOUNDARY, NOW)
     journal.begin_connection(PBX, NOW)
-    assert [journal.begins_connection(position) for position in (0, 5, 6, 10)] == [False, True, False, False]
+    assert [journal.connection_in(position, position + 1) for position in (0, 5, 6, 10)] == [
+        None,
+        5,
+        None,
+        None,
+    ]
 
 
 def test_connections_outlive_the_process(journals: Journals, directory: Path) -> None:
@@ -612,8 +617,8 @@ def test_connections_outlive_the_process(journals: Journals, directory: Path) ->
     journal.begin_connection(UPGRADED, NOW)
     again = journals(after_a_crash(directory))
     assert [again.identity_at(position) for position in (0, 9, 10)] == [PBX, PBX, UPGRADED]
-    assert again.begins_connection(0)
-    assert again.begins_connection(10)
+    assert again.connection_in(0, 0 + 1) == 0
+    assert again.connection_in(10, 10 + 1) == 10
 
 
 def test_half_a_note_that_a_crash_left_is_ignored(journals: Journals, directory: Path) -> None:
@@ -732,11 +737,11 @@ def test_a_connection_that_a_full_disk_cannot_note_can_begin_again(journals: Jou
     journal.append(event(0), NOW)
     at = journal.end - len(event(0))
     assert journal.identity_at(at) == UPGRADED
-    assert journal.begins_connection(at - len(BOUNDARY))
+    assert journal.connection_in(at - len(BOUNDARY), at - len(BOUNDARY) + 1) == at - len(BOUNDARY)
     journals.close(journal)
     again = journals()
     assert again.identity_at(at) == UPGRADED
-    assert again.begins_connection(at - len(BOUNDARY))
+    assert again.connection_in(at - len(BOUNDARY), at - len(BOUNDARY) + 1) == at - len(BOUNDARY)
 
 
 def test_a_full_disk_does_not_keep_a_journal_from_being_opened(journals: Journals) -> None:
