@@ -128,18 +128,11 @@ class Recorder:
         if now < self._disk_retry_at:
             return False
         try:
-            self._empty_pipe()
+            moved = self._empty_pipe()
+            if self._connection is not None:
+                moved += self._record(self._connection, now, moved)
             if self._connection is None or self._replacing:
                 self._establish(now)
-            connection = self._connection
-            if connection is None:
-                return False
-            try:
-                moved = self._receive(connection) if connection.tls else self._splice(connection)
-                self._keep_alive(connection, now, moved)
-            except SourceDisconnected as error:
-                self._disconnect(str(error), now)
-                return True
         except _DiskError as error:
             if self.disk_problem is None:
                 log.error("the journal cannot be written: %s; Asterisk has to hold its events", error)
@@ -202,8 +195,29 @@ class Recorder:
         if self._connection is not None:
             self._connection.socket.close()
             self._connection = None
+        if self._waiting is not None:
+            self._waiting.socket.close()
+            self._waiting = None
+        self._close_late_connections()
         os.close(self._pipe_in)
         os.close(self._pipe_out)
+
+    def _close_late_connections(self) -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                outcome = self._outcome.get_nowait()
+                if not isinstance(outcome, Exception):
+                    outcome.socket.close()
+
+    def _record(self, connection: Connection, now: float, late: int) -> int:
+        """Move what has come on the connection; `late` says how many bytes had to wait for the disk."""
+        try:
+            moved = self._receive(connection) if connection.tls else self._splice(connection)
+            self._keep_alive(connection, now, late + moved)
+        except SourceDisconnected as error:
+            self._disconnect(str(error), now)
+            return 1
+        return moved
 
     def _splice(self, connection: Connection) -> int:
         total = 0
@@ -226,15 +240,21 @@ class Recorder:
             total += count
         return total
 
-    def _empty_pipe(self) -> None:
+    def _empty_pipe(self) -> int:
+        """Move to the journal what has left the socket; return how many bytes that was."""
+        total = 0
         try:
             while self._in_pipe:
-                self._in_pipe -= self._journal.splice_from(self._pipe_out, self._in_pipe, self._now_ms())
+                moved = self._journal.splice_from(self._pipe_out, self._in_pipe, self._now_ms())
+                self._in_pipe -= moved
+                total += moved
             if self._unwritten:
                 self._journal.append(self._unwritten, self._now_ms())
+                total += len(self._unwritten)
                 self._unwritten = b""
         except OSError as error:
             raise _DiskError(error.strerror) from error
+        return total
 
     def _receive(self, connection: Connection) -> int:
         total = 0
@@ -295,9 +315,9 @@ class Recorder:
             outcome = self._source.connect()
         except Exception as error:  # the main loop says what it was
             outcome = error
-        if self._closed and not isinstance(outcome, Exception):
-            outcome.socket.close()
         self._outcome.put(outcome)
+        if self._closed:
+            self._close_late_connections()
         self._wake()
 
     def _adopt(self, connection: Connection, now: float) -> None:
@@ -348,11 +368,18 @@ class Recorder:
             return
         self.problem = reason
         level = logging.ERROR if isinstance(error, LoginRefused) else logging.WARNING
+        meanwhile = ""
+        if self._connection is not None:
+            meanwhile = (
+                "; the connection from before the reload stays in use (with allowmultiplelogin = no in"
+                " manager.conf only a restart can change over)"
+            )
         log.log(
             level,
-            "no connection to Asterisk: %s; next attempt in %.1f s, then less and less often",
+            "no connection to Asterisk: %s; next attempt in %.1f s, then less and less often%s",
             reason,
             delay,
+            meanwhile,
         )
 
     def _disconnect(self, reason: str, now: float) -> None:

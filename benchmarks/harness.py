@@ -1,4 +1,4 @@
-"""What the benchmarks share: a player that speaks like an Asterisk, and a mock Kafka, each in its own process."""
+"""What the benchmarks share: a player that speaks like an Asterisk, and a mock Kafka, each in a process."""
 
 from __future__ import annotations
 

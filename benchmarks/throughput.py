@@ -98,7 +98,8 @@ def main() -> None:
         run = measure(options.events, options.format)
         runs.append(run)
         print(
-            f"{number + 1:3}  {run.events_per_second:9.0f}  {run.microseconds_per_event:13.2f}  {run.peak_mb:8.1f}"
+            f"{number + 1:3}  {run.events_per_second:9.0f}  {run.microseconds_per_event:13.2f}"
+            f"  {run.peak_mb:8.1f}"
         )
     medians = [statistics.median(column) for column in zip(*runs, strict=True)]
     print(f"med  {medians[0]:9.0f}  {medians[1]:13.2f}  {medians[2]:8.1f}")

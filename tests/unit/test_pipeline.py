@@ -160,6 +160,7 @@ class World:
         self.dead_letters = DeadLetters(directory / "dead-letter.jsonl")
         self.filters: list[tuple[str, Filter]] = []
         self.render: Callable[[Event], bytes] = lambda each: each.raw
+        self.rendered_as: list[str] = []
 
     def reopen_journal(self, **options: int) -> None:
         self.journal.close()
@@ -170,6 +171,7 @@ class World:
 
     def pipeline(self, position: int = 0, *, in_block: bool = False) -> Pipeline:
         def route(identity: Identity) -> Route:
+            self.rendered_as.append(identity.system_name)
             headers = [("system_name", identity.system_name.encode())]
             return Route(
                 lambda each: (each.name_bytes, headers, each.captured_ms),
@@ -762,27 +764,16 @@ def test_a_refusal_and_a_time_out_together_lose_nothing(world: World) -> None:
 
 
 def test_a_refused_message_from_before_another_connection_is_found(world: World) -> None:
-    world.render = lambda each: b"?"
+    world.render = lambda each: world.rendered_as[-1].encode() + b" " + each.raw
     world.journal.begin_connection(PBX, NOW)
     world.write(stream(event(0), event(1)))
     world.journal.begin_connection(UPGRADED, NOW)
     world.write(stream(event(2)))
-    pipeline = world.pipeline()
-    identities: list[Identity] = []
-
-    def route(identity: Identity) -> Route:
-        identities.append(identity)
-        name = identity.system_name.encode()
-        return Route(lambda each: (None, [], 0), lambda each: name + b" " + each.raw)
-
-    pipeline._messages = Messages(
-        topic="pbx-events", format_name="raw", choose=None, route=route, fallback=FALLBACK
-    )
     world.broker.fails = lambda sent: TOO_LARGE if sent.value == b"pbx " + event(1) else None
-    world.run(pipeline)
+    world.run(world.pipeline())
     (letter,) = world.dead
     assert letter["event"].encode() == event(1)
-    assert UPGRADED in identities
+    assert world.broker.values == [b"pbx " + event(0), b"upgraded " + event(2)]
 
 
 def test_a_refused_message_that_cannot_be_found_costs_no_other_event(world: World) -> None:

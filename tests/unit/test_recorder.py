@@ -714,7 +714,6 @@ def test_the_connection_before_may_finish_its_event(world: World) -> None:
         world.recorder.collect()
     assert world.counters.connections == 1
     old.asterisk.sendall(FIRST[10:])
-    world.expect(BOUNDARY + FIRST)
     world.collect_until(lambda: world.counters.connections == 2)
     assert world.recorded == BOUNDARY + FIRST + BOUNDARY
 
@@ -778,8 +777,10 @@ def test_a_connection_that_is_lost_while_it_is_being_replaced_is_made_to_the_new
 # The end.
 
 
-def test_closing_closes_the_connection(world: World) -> None:
+def test_closing_closes_the_connection_where_nothing_keeps_it(world: World) -> None:
     connection = world.connect()
+    for name in list(world.store.kept):
+        world.store.drop(name)
     world.recorder.close()
     world.recorders.clear()
     assert not world.recorder.connected
