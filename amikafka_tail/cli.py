@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
-import locale
 import logging
 import os
 import sys
@@ -29,9 +27,6 @@ log = logging.getLogger("amikafka")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that the arguments name; return its exit code (sysexits.h)."""
     options = _parser().parse_args(arguments)
-    with contextlib.suppress(locale.Error):
-        # As Asterisk does: regular expressions of eventfilter read bytes the way it says.
-        locale.setlocale(locale.LC_CTYPE, "C.UTF-8")
     try:
         code: int = options.command(options)
         sys.stdout.flush()

@@ -54,10 +54,8 @@ def _read(path: Path) -> str:
         data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         raise OSError(27, f"larger than {MAX_BYTES} bytes, so not a configuration")
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        return data.decode("latin-1")
+    # Asterisk passes bytes through: what is not UTF-8 comes out again as the bytes that it was.
+    return data.decode("utf-8", "surrogateescape")
 
 
 def _name(look_up: Callable[[int], Sequence[object]], number: int) -> str:

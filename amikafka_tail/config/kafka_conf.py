@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from amikafka_tail.config.dialect import Document, Line, Section
-from amikafka_tail.config.options import boolean, problem, unknown
+from amikafka_tail.config.options import boolean, problem, require_utf_8, unknown
 from amikafka_tail.errors import Problem
 
 # Option of res_kafka -> (librdkafka's property, default). None as default: not set.
@@ -98,6 +98,11 @@ def properties(
     direct: dict[str, str] = {}
     for line in lines:
         origin = f"{line.file}:{line.line}: {line.name}"
+        try:
+            require_utf_8(line.value)
+        except ValueError as error:
+            problems.append(problem(line, section, str(error)))
+            continue
         if line.name.startswith(ANY_PROPERTY):
             name = line.name.removeprefix(ANY_PROPERTY)
             direct[name] = line.value
@@ -107,6 +112,8 @@ def properties(
                 values["sasl.password"] = read_secret(Path(line.value))
             except OSError as error:
                 problems.append(problem(line, section, f"{line.value}: {error.strerror}"))
+            except UnicodeDecodeError:
+                problems.append(problem(line, section, f"{line.value}: is not UTF-8"))
         elif line.name in PRODUCER_OPTIONS:
             name = PRODUCER_OPTIONS[line.name][0]
             value = line.value

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from amikafka_tail.config.dialect import Document
-from amikafka_tail.config.options import boolean
 
 USER = "amikafka"
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "[::]": "::1", "": "127.0.0.1"}
@@ -18,22 +17,16 @@ class ManagerUser:
     host: str | None = None
     port: int | None = None
     secret: str | None = field(default=None, repr=False)
-    enabled: bool = False
 
 
 def find_user(document: Document, username: str) -> ManagerUser:
     """Return what manager.conf, with all it includes, says about logging in as `username`."""
     host = port = secret = None
-    enabled = False
     for section in document.named("general"):
         if (bindaddr := section.get("bindaddr")) is not None:
             host = EVERYWHERE.get(bindaddr, bindaddr)
         if (value := section.get("port")) is not None and value.isdigit():
             port = int(value)
-        try:
-            enabled = boolean(section.get("enabled") or "no")
-        except ValueError:
-            enabled = False
     for section in document.named(username):
         secret = section.get("secret") or secret
-    return ManagerUser(host=host, port=port, secret=secret, enabled=enabled)
+    return ManagerUser(host=host, port=port, secret=secret)

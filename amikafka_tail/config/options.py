@@ -33,7 +33,8 @@ def bind(
 ) -> Options | None:
     """Return an instance made from the lines; `None` where something is wrong, which is then in `problems`.
 
-    A field's metadata may say `unit` ("bytes" takes 64m, "seconds" takes 500ms), `minimum` and `maximum`. An
+    A field's metadata may say `unit` ("bytes" takes 64m, "seconds" takes 500ms), `minimum` and `maximum`, or
+    `any_bytes`: text that need not be UTF-8, with surrogates for what is not. An
     option that comes several times counts with its last value. `also_known` names options of the section
     that are bound elsewhere.
     """
@@ -51,6 +52,8 @@ def bind(
                 problems.append(problem(line, section, message))
             continue
         try:
+            if not field.metadata.get("any_bytes"):
+                require_utf_8(line.value)
             values[line.name] = _convert(line.value, hints[line.name], field.metadata)
             places[line.name] = line
         except ValueError as error:
@@ -92,6 +95,12 @@ def boolean(value: str) -> bool:
     if value.lower() in FALSE:
         return False
     raise ValueError(f'"{value}" is neither yes nor no')
+
+
+def require_utf_8(value: str) -> None:
+    """Raise `ValueError` where a value has bytes that are not UTF-8."""
+    if any("\udc80" <= char <= "\udcff" for char in value):
+        raise ValueError("the value is not UTF-8")
 
 
 def _convert(value: str, hint: Any, metadata: typing.Mapping[str, Any]) -> Any:

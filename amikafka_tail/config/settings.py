@@ -219,9 +219,12 @@ class _Loader:
         if connection is not None:
             file = self._etc / "kafka.conf"
             document = files.load(file)
-            self.problems += document.problems
             found = None
-            if document.sections or not document.problems:
+            if document.problems and not document.sections:
+                message = f"{document.problems[0]}; this connection is looked for there (or set brokers here)"
+                self.problems.append(problem(connection, "kafka", message))
+            else:
+                self.problems += document.problems
                 found, problems = kafka_conf.connection_of(document, connection.value, file, connection)
                 self.problems += problems
             if any(line.name == "brokers" for line in direct):

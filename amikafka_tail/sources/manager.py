@@ -30,8 +30,8 @@ class ManagerOptions:
     """A name, an address, or `unix:/path` of a socket."""
     port: int = field(default=0, metadata={"minimum": 0, "maximum": 65535})
     """0: 5038, or 5039 with TLS."""
-    username: str = "amikafka"
-    secret: str = field(default="", repr=False)
+    username: str = field(default="amikafka", metadata={"any_bytes": True})
+    secret: str = field(default="", repr=False, metadata={"any_bytes": True})
     secret_file: Path | None = None
     """Read at each login, so that a systemd credential or a changed secret works."""
     auth: Literal["md5", "plain"] = "md5"

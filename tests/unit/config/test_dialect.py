@@ -155,10 +155,14 @@ def test_a_byte_order_mark_and_windows_line_ends_are_no_matter() -> None:
     assert values(parse_text("\ufeff[a]\r\nx = 1\r\n")) == [("a", [("x", "1")])]
 
 
-def test_a_file_in_latin_1_is_read(tmp_path: Path) -> None:
+def test_bytes_that_are_not_utf_8_are_kept(tmp_path: Path) -> None:
     file = tmp_path / "a.conf"
-    file.write_bytes(b"[a]\nx = M\xfcller\n")
-    assert values(files.load(file)) == [("a", [("x", "Müller")])]
+    file.write_bytes(b"[a]\nx = M\xfcller\ny = M\xc3\xbcller\n")
+    ((_, lines),) = values(files.load(file))
+    assert [value.encode("utf-8", "surrogateescape") for _, value in lines] == [
+        b"M\xfcller",
+        b"M\xc3\xbcller",
+    ]
 
 
 def test_a_directory_and_a_missing_file_are_problems(tmp_path: Path) -> None:

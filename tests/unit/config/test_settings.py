@@ -209,7 +209,10 @@ def test_a_problem_is_told_with_its_place(etc: Path, text: str, expected: str) -
 
 def test_a_missing_kafka_conf_is_told(tmp_path: Path) -> None:
     (tmp_path / "manager.conf").write_text(MANAGER)
-    assert problems(tmp_path, "[kafka]\nconnection = my-kafka\n") == ["kafka.conf: there is no such file"]
+    assert problems(tmp_path, "[kafka]\nconnection = my-kafka\n") == [
+        "ami_kafka.conf:2: [kafka] connection: kafka.conf: there is no such file;"
+        " this connection is looked for there (or set brokers here)"
+    ]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -231,6 +234,26 @@ def test_no_secret_is_shown(etc: Path) -> None:
 def test_a_password_comes_from_a_file(etc: Path) -> None:
     (etc / "password").write_text("hush\n")
     assert load(etc, f"[kafka]\nsasl_password_file = {etc}/password\n").properties["sasl.password"] == "hush"
+
+
+def test_a_password_file_that_is_not_text_is_told(etc: Path) -> None:
+    (etc / "password").write_bytes(b"\xff")
+    assert problems(etc, f"[kafka]\nsasl_password_file = {etc}/password\n") == [
+        "ami_kafka.conf:2: [kafka] sasl_password_file: password: is not UTF-8"
+    ]
+
+
+def test_bytes_that_are_not_utf_8_reach_the_manager_and_nobody_else(etc: Path) -> None:
+    file = etc / "ami_kafka.conf"
+    file.write_bytes(b"; B\xfcro\n[general]\neventfilter = M\xfcller\n[manager]\nsecret = gr\xfcn\n")
+    assert settings.load(file, REGISTRY).source_options.secret == "gr\udcfcn"
+    file.write_bytes(b"[general]\nentity_id = b\xfcro\n[kafka]\nclient_id = b\xfcro\n")
+    with pytest.raises(ConfigError) as raised:
+        settings.load(file, REGISTRY)
+    assert [(problem.line, problem.message) for problem in raised.value.problems] == [
+        (2, "the value is not UTF-8"),
+        (4, "the value is not UTF-8"),
+    ]
 
 
 def test_the_shipped_file_is_right_as_it_is(etc: Path) -> None:
