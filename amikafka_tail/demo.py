@@ -28,6 +28,7 @@ from amikafka_tail.journal import Journal
 from amikafka_tail.metrics import Counters
 from amikafka_tail.mock_kafka import MockKafka, Received, read_topic
 from amikafka_tail.pipeline import Pipeline
+from amikafka_tail.reader import StreamReader
 from amikafka_tail.recorder import Recorder
 
 CONFIGURATION = """
@@ -136,8 +137,7 @@ def _carry(path: Path, asterisk: RecordedAsterisk, count: int) -> tuple[Counters
         key="demo",
     )
     pipeline = Pipeline(
-        journal,
-        0,
+        StreamReader(journal, 0, counters=counters),
         messages=build.messages(configuration, registry),
         connect=lambda: build.producer(configuration),
         dead_letters=DeadLetters(directory / "dead-letter.jsonl"),

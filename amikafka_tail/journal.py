@@ -189,8 +189,8 @@ class Journal:
         finally:
             os.close(file)
         self._unsynced.add(self._notes)
-        self._connections.append(connection)
         self.append(BOUNDARY, now_ms)
+        self._connections.append(connection)
 
     def ends_whole(self) -> bool:
         """Tell whether the last byte written ends an event."""

@@ -18,6 +18,7 @@ from amikafka_tail.dead_letters import DeadLetters
 from amikafka_tail.journal import Moment
 from amikafka_tail.metrics import Counters
 from amikafka_tail.pipeline import Messages, Pipeline, Sender
+from amikafka_tail.reader import StreamReader
 
 log = logging.getLogger("amikafka.replay")
 
@@ -157,8 +158,7 @@ def replay(
     try:
         for recording in recordings:
             pipeline = Pipeline(
-                recording,
-                0,
+                StreamReader(recording, 0, counters=counters),
                 messages=messages,
                 connect=connect,
                 dead_letters=dead_letters,

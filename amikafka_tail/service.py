@@ -26,6 +26,7 @@ from amikafka_tail.notify import Notifier
 from amikafka_tail.pipeline import Pipeline
 from amikafka_tail.plugins import Registry
 from amikafka_tail.producer import libraries
+from amikafka_tail.reader import StreamReader
 from amikafka_tail.recorder import Recorder
 from amikafka_tail.syncer import Syncer
 
@@ -78,9 +79,7 @@ class Service:
 
     def _make_pipeline(self, position: int, *, in_block: bool = False) -> Pipeline:
         return Pipeline(
-            self._journal,
-            position,
-            in_block=in_block,
+            StreamReader(self._journal, position, in_block=in_block, counters=self._counters),
             messages=build.messages(self._settings, self._registry),
             connect=lambda: build.producer(self._settings),
             dead_letters=self._dead_letters,

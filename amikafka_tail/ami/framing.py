@@ -48,6 +48,7 @@ class Framer:
     def feed(self, data: bytes) -> list[bytes]:
         """Take the next bytes of the stream; return the blocks they complete, without their empty lines."""
         held = self._held
+        self.first = self.position
         if held:
             # The end mark may straddle two reads, so look back three bytes.
             searched = max(0, len(held) - 3)

@@ -10,6 +10,7 @@ from zlib import crc32
 import pytest
 
 from amikafka_tail import pipeline as pipeline_module
+from amikafka_tail import reader
 from amikafka_tail.ami.event import Event
 from amikafka_tail.ami.framing import END
 from amikafka_tail.config.identity import Identity
@@ -18,6 +19,7 @@ from amikafka_tail.journal import Journal
 from amikafka_tail.metrics import Counters
 from amikafka_tail.pipeline import FIRST_RETRY, LONGEST_RETRY, Filter, Messages, Pipeline, Route, chain
 from amikafka_tail.producer import KafkaError, KafkaException
+from amikafka_tail.reader import StreamReader
 
 NOW = 1_795_426_158_000
 FALLBACK = Identity(entity_id="local", system_name="fallback", asterisk_version="", hostname="vm")
@@ -179,9 +181,7 @@ class World:
             )
 
         return Pipeline(
-            self.journal,
-            position,
-            in_block=in_block,
+            StreamReader(self.journal, position, in_block=in_block, counters=self.counters),
             messages=Messages(
                 topic="pbx-events",
                 format_name="raw",
@@ -225,7 +225,7 @@ def world(tmp_path: Path) -> Iterator[World]:
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Read about three events at a time."""
-    monkeypatch.setattr(pipeline_module, "CHUNK", 150)
+    monkeypatch.setattr(reader, "CHUNK", 150)
 
 
 # The way through.
@@ -1006,7 +1006,7 @@ def test_what_is_neither_an_event_nor_a_response_is_kept_and_counted(
     assert world.broker.values == [event(0)]
     assert world.counters.malformed == 1
     assert world.dead[0]["reason"] == "not an AMI event"
-    assert "neither an event nor a response: offset=0" in caplog.text
+    assert "not an AMI event: offset=0" in caplog.text
 
 
 def test_an_overlong_event_that_a_lost_connection_cut_off_does_not_hide_the_next(world: World) -> None:

@@ -1,0 +1,185 @@
+"""Reads an AMI stream, from the journal or from a file, as chunks of events."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Iterator
+from typing import Protocol
+
+from amikafka_tail.ami.event import Event
+from amikafka_tail.ami.framing import END, MAX_BLOCK, Framer
+from amikafka_tail.config.identity import Identity
+from amikafka_tail.journal import Moment
+from amikafka_tail.metrics import Counters
+from amikafka_tail.sources.replayable import Chunk, Unpublishable
+
+CHUNK = 128 * 1024
+EVENT = b"Event: "
+NOT_EVENTS = (b"Response: ", b"Asterisk Call Manager/")
+
+log = logging.getLogger("amikafka.reader")
+
+
+class Stream(Protocol):
+    """Bytes of an AMI stream at offsets. `Journal` describes each."""
+
+    @property
+    def end(self) -> int:
+        """Offset of the next byte to come."""
+        ...
+
+    def next_readable(self, position: int) -> int:
+        """Return `position`, or the next offset that is still there where its bytes are gone."""
+
+    def read(self, position: int, size: int) -> bytes:
+        """Return up to `size` bytes at `position`; none at the end."""
+
+    def moments(self, start: int, end: int) -> list[Moment]:
+        """Return when the bytes of one read were captured; the first moment holds for `start`."""
+
+    def identity_at(self, position: int) -> Identity | None:
+        """Return who the Asterisk was whose bytes stand at `position`."""
+
+    def connection_in(self, start: int, end: int) -> int | None:
+        """Return the offset of the first connection that begins between two offsets: a NUL stands there."""
+
+    def before(self, position: int) -> bytes:
+        """Return the four bytes before a position, fewer where they are not known any more."""
+
+
+class StreamReader:
+    """Reads a stream. A chunk never holds events of two connections.
+
+    With `in_block` the first position may be in the middle of an event, whose rest is passed over.
+    """
+
+    def __init__(self, stream: Stream, position: int, *, in_block: bool = False, counters: Counters) -> None:
+        self._stream = stream
+        self._counters = counters
+        self._begin(position, in_block=in_block)
+
+    @property
+    def end(self) -> int:
+        """Offset of the next byte to come."""
+        return self._stream.end
+
+    @property
+    def position(self) -> int:
+        """Offset that the next read begins at."""
+        return self._ready[0].start if self._ready else self._read_at
+
+    @property
+    def partial(self) -> bytes:
+        """The start of an event whose end has not come yet."""
+        return self._framer.held_back
+
+    def seek(self, position: int) -> None:
+        """Go on reading at the end of a chunk."""
+        self._begin(position)
+
+    def _begin(self, position: int, *, in_block: bool = False, before: bytes = b"") -> None:
+        self._framer = Framer(position, in_block=in_block, before=before)
+        self._read_at = position
+        self._captured_ms = 0
+        self._moments: deque[Moment] = deque()
+        self._ready: deque[Chunk] = deque()
+
+    def read(self) -> Chunk | None:
+        """Return the next chunk. Its events have to be taken before the next read. Raises `OSError`."""
+        if self._ready:
+            return self._ready.popleft()
+        position = self._stream.next_readable(self._read_at)
+        data = self._stream.read(position, CHUNK)
+        if not data:
+            return None
+        if position != self._read_at:
+            # The journal gave up what comes before, and perhaps the beginning of the event that stands here.
+            before = self._stream.before(position)
+            in_block = before != END
+            self._counters.lost += in_block
+            self._begin(position, in_block=in_block, before=before)
+        self._read_at += len(data)
+        framer = self._framer
+        overlong = framer.overlong
+        blocks = framer.feed(data)
+        if framer.overlong != overlong:
+            self._counters.overlong += 1
+            log.error("passed over: an event longer than %d bytes: offset=%d", MAX_BLOCK, framer.position)
+        known_until = self._moments[-1].offset if self._moments else -1
+        moments = self._stream.moments(position, self._read_at)
+        self._moments += [moment for moment in moments if moment.offset > known_until]
+        self._ready += self._chunks(blocks, framer.first, framer.position)
+        return self._ready.popleft()
+
+    def again(self, start: int, end: int) -> Iterator[tuple[Event, Identity | None]]:
+        """Return the events of a chunk once more, fewer where its bytes are gone."""
+        data = b""
+        if self._stream.next_readable(start) == start:
+            while missing := end - start - len(data):
+                more = self._stream.read(start + len(data), missing)
+                if not more:
+                    break
+                data += more
+        for block in Framer(start).feed(data):
+            if block.startswith(EVENT) and b"\0" not in block:
+                yield Event(block, start), self._stream.identity_at(start)
+            start += len(block) + len(END)
+
+    def _chunks(self, blocks: list[bytes], start: int, end: int) -> Iterator[Chunk]:
+        """Make a chunk of blocks that stand between two offsets, one for each connection."""
+        stream = self._stream
+        searched = start
+        while (begin := stream.connection_in(searched, end)) is not None:
+            searched = begin + 1
+            index, at = _find(blocks, begin - start)
+            if blocks[index][at : at + 1] != b"\0":
+                continue  # noted, and then the disk was full
+            cut_off, rest = blocks[index][:at], blocks[index][at + 1 :]
+            yield Chunk(
+                start, begin + 1, stream.identity_at(start), self._events(blocks[:index], start, cut_off)
+            )
+            blocks = [rest, *blocks[index + 1 :]]
+            start = begin + 1
+        yield Chunk(start, end, stream.identity_at(start), self._events(blocks, start))
+
+    def _events(
+        self, blocks: list[bytes], position: int, cut_off: bytes = b""
+    ) -> Iterator[Event | Unpublishable]:
+        """Tell the events from whatever else is in the stream, each with its position and capture time."""
+        moments = self._moments
+        for block in blocks:
+            at = position
+            position += len(block) + len(END)
+            while moments and moments[0].offset <= at:
+                self._captured_ms = moments.popleft().captured_ms
+            if block.startswith(EVENT) and b"\0" not in block:
+                yield Event(block, at, self._captured_ms)
+            else:
+                yield from self._odd_block(block, at)
+        # With only the last byte of its end missing, the event is whole.
+        if cut_off.endswith(b"\r\n\r"):
+            yield from self._odd_block(cut_off[:-3], position)
+        elif cut_off:
+            yield from self._odd_block(cut_off, position, torn=True)
+
+    def _odd_block(self, block: bytes, at: int, *, torn: bool = False) -> Iterator[Event | Unpublishable]:
+        # NULs in front are the rest of a page that a full disk was given back.
+        text = block.lstrip(b"\r\n\0")
+        if text.startswith(NOT_EVENTS) or not text.strip():
+            return
+        if torn:
+            yield Unpublishable(block, at, "cut off by a lost connection", "torn")
+        elif text.startswith(EVENT) and b"\0" not in text:
+            yield Event(text, at, self._captured_ms)
+        else:
+            yield Unpublishable(block, at, "not an AMI event", "malformed")
+
+
+def _find(blocks: list[bytes], distance: int) -> tuple[int, int]:
+    """Return which block stands so many bytes from the first one's start, and where in it that is."""
+    index = 0
+    while distance >= (covered := len(blocks[index]) + len(END)):
+        distance -= covered
+        index += 1
+    return index, distance
