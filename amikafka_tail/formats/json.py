@@ -39,6 +39,7 @@ _ESCAPES = {code: f"\\u{code:04X}" for code in range(0x20)} | {
     }.items()
 }
 _SPECIAL = re.compile(rb'[\x00-\x09\x0b\x0c\x0e-\x1f"\\]')
+QUOTE, BACKSLASH = b'"\\'
 _VALUE = rb"[ -\xff]*"  # no control character, so no end of a line either
 
 
@@ -60,10 +61,13 @@ class JsonOptions:
 
 
 class _Shape(NamedTuple):
-    """How events of one kind look, and the object that they become."""
+    """How events of one kind look, and the object that they become; `order` is set where its members are in
+    another order than the values in the event.
+    """
 
     pattern: bytes
     values_of: Callable[[bytes], re.Match[bytes] | None]
+    order: list[int] | None
     template: bytes
 
 
@@ -103,7 +107,7 @@ def json_format(options: JsonOptions, identity: Identity) -> Callable[[Event], b
 
     def render(event: Event) -> bytes:
         raw = event.raw
-        if b'"' in raw or b"\\" in raw:
+        if QUOTE in raw or BACKSLASH in raw:
             raw = raw.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
         first_line = raw[: raw.find(CRLF)]
         kind = known.get(first_line)
@@ -111,11 +115,11 @@ def json_format(options: JsonOptions, identity: Identity) -> Callable[[Event], b
             if len(known) >= MAX_NAMES:
                 known.clear()
             kind = known[first_line] = _Shapes()
-        for shape in kind.shapes:
-            match = shape.values_of(raw)
+        for _, values_of, order, template in kind.shapes:
+            match = values_of(raw)
             if match is not None:
                 if raw.isascii() or _is_utf8(raw):
-                    return shape.template % match.groups()
+                    return template % (match.groups() if order is None else match.group(*order))
                 return exact(event)
         kind.learn(event.raw.split(CRLF), options, identity)
         return exact(event)
@@ -170,7 +174,8 @@ def _shape(
         return None
     keep_all = options.duplicates == "list"
     pattern = [re.escape(lines[0])]
-    members: dict[bytes, int] = {}  # how often each name stands in the event
+    members: dict[bytes, list[int]] = {}  # the groups of the pattern that have its values
+    groups = itertools.count(1)
     for index, name in enumerate(names[1:], 1):
         if lines[index] == own:
             # Asterisk's own line: it says again what the object begins with.
@@ -178,18 +183,26 @@ def _shape(
             continue
         if name in (b"Event", b"EntityID") or (name == b"SystemName" and not _is_own(index, names, identity)):
             return None
-        if name in members and (name == b"Privilege" or name != names[index - 1]):
+        if name in members and name == b"Privilege":
             return None
         # Of a name that is repeated the last value counts, or all of them do.
         taken = keep_all or name not in names[index + 1 :]
         pattern.append(re.escape(name) + b": " + (b"(%b)" % _VALUE if taken else _VALUE))
-        members[name] = members.get(name, 0) + 1
+        values = members.setdefault(name, [])
+        if taken:
+            values.append(next(groups))
     template = [_head(lines[0][7:].decode(), identity).encode().replace(b"%", b"%%")]
-    for name, count in members.items():
-        slot = b'"%b"' if count == 1 or not keep_all else b"[" + b",".join([b'"%b"'] * count) + b"]"
+    for name, values in members.items():
+        slot = b'"%b"' if len(values) == 1 else b"[" + b",".join([b'"%b"'] * len(values)) + b"]"
         template.append(b'"' + name.replace(b"%", b"%%") + b'":' + slot)
+    order = [group for values in members.values() for group in values]
     whole = CRLF.join(pattern)
-    return _Shape(whole, re.compile(whole).fullmatch, b"{" + b",".join(template) + b"}")
+    return _Shape(
+        whole,
+        re.compile(whole).fullmatch,
+        None if order == sorted(order) else order,
+        b"{" + b",".join(template) + b"}",
+    )
 
 
 def _is_own(index: int, names: tuple[bytes, ...], identity: Identity) -> bool:

@@ -91,8 +91,10 @@ def ordinary_events(draw: st.DrawFn) -> tuple[list[bytes], bytes]:
     names = draw(st.lists(PLAIN_NAMES, max_size=6, unique=True))
     names = [name for name in names if name.decode() not in PROTECTED]
     if names:
+        # Channel variables are repeated one after the other, other headers anywhere.
         index = draw(st.integers(0, len(names) - 1))
         names[index:index] = [names[index]] * draw(st.integers(0, 3))
+        names.insert(draw(st.integers(0, len(names))), draw(st.sampled_from(names)))
 
     def made() -> bytes:
         return joined([b"Event: A", b"Privilege: x", *(name + b": " + draw(PLAIN_VALUES) for name in names)])
