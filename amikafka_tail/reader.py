@@ -14,7 +14,7 @@ from amikafka_tail.journal import Moment
 from amikafka_tail.metrics import Counters
 from amikafka_tail.sources.replayable import Chunk, Unpublishable
 
-CHUNK = 128 * 1024
+CHUNK = 32 * 1024
 EVENT = b"Event: "
 NOT_EVENTS = (b"Response: ", b"Asterisk Call Manager/")
 

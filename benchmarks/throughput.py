@@ -3,7 +3,8 @@
     python benchmarks/throughput.py [--events N] [--runs N] [--format json|ami]
 
 The daemon is a process of its own, as is the mock broker and the player of recorded events. A run ends when
-the checkpoint says that every byte is delivered.
+the checkpoint says that every byte is delivered. By turns with it runs the reference, a bare loop in C that
+does the module's work (reference.c).
 """
 
 from __future__ import annotations
@@ -82,27 +83,70 @@ def _wait_until_delivered(directory: Path, daemon: subprocess.Popen[bytes]) -> f
     raise RuntimeError((directory / "log").read_text() or "the daemon ended or took too long")
 
 
+def build_reference(directory: Path) -> Path | None:
+    """Compile the yardstick; `None`, with the reason printed, where this machine cannot."""
+    binary = directory / "reference"
+    source = Path(__file__).with_name("reference.c")
+    command = ["cc", "-O2", "-o", str(binary), str(source), "-lrdkafka", "-ljansson"]
+    try:
+        subprocess.run(command, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        print("no reference: it needs a C compiler, librdkafka-dev and libjansson-dev")
+        return None
+    return binary
+
+
+def measure_reference(binary: Path, count: int) -> Run:
+    """Let the C reference carry `count` events once."""
+    with harness.mock_kafka() as brokers, harness.player(count) as (port, pipe):
+        command = [str(binary), str(port), brokers, "bench", str(count)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+            started = pipe.recv()[0]
+            assert process.stdout is not None
+            finished, cpu, _ = process.stdout.read().split()
+    return Run(count / (float(finished) - started), float(cpu) / count * 1e6, 0)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--events", type=int, default=1_000_000)
-    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--events", type=int, default=500_000)
+    parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--format", default="json")
     options = parser.parse_args()
     print(f"Python {platform.python_version()} ({sys.executable}), {libraries()}")
     print(f"{options.events} events of a recorded mix, format {options.format}, eight headers, linger 5 ms")
-    print("run   events/s   us CPU/event   peak MB")
-    runs = []
-    for number in range(options.runs):
-        run = measure(options.events, options.format)
-        runs.append(run)
+    with tempfile.TemporaryDirectory(prefix="amikafka-bench-") as name:
+        reference = build_reference(Path(name))
+        rows: dict[str, list[Run]] = {"amikafka": []} | ({"reference": []} if reference else {})
+        print("           run   events/s   us CPU/event   peak MB")
+        for number in range(1, options.runs + 1):
+            for who, runs in rows.items():
+                if who == "reference":
+                    assert reference is not None
+                    runs.append(measure_reference(reference, options.events))
+                else:
+                    runs.append(measure(options.events, options.format))
+                show(who, str(number), runs[-1])
+    medians = {who: Run(*map(statistics.median, zip(*runs, strict=True))) for who, runs in rows.items()}
+    for who, median in medians.items():
+        show(who, "med", median)
+    if reference:
+        ours, yardstick = medians["amikafka"], medians["reference"]
         print(
-            f"{number + 1:3}  {run.events_per_second:9.0f}  {run.microseconds_per_event:13.2f}"
-            f"  {run.peak_mb:8.1f}"
+            f"to the reference: {ours.events_per_second / yardstick.events_per_second:.2f} of its events/s,"
+            f" {ours.microseconds_per_event / yardstick.microseconds_per_event:.2f} of its CPU per event"
         )
-    medians = [statistics.median(column) for column in zip(*runs, strict=True)]
-    print(f"med  {medians[0]:9.0f}  {medians[1]:13.2f}  {medians[2]:8.1f}")
+
+
+def show(who: str, number: str, run: Run) -> None:
+    """Print one row of the table."""
+    peak = f"{run.peak_mb:8.1f}" if run.peak_mb else ""
+    print(
+        f"{who:10} {number:>3}  {run.events_per_second:9.0f}  {run.microseconds_per_event:13.2f}  {peak}",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":
