@@ -75,7 +75,10 @@ def _log_in(client: socket.socket) -> None:
             answer = b"Response: Success\r\nActionID: " + lines.get(b"ActionID", b"") + b"\r\n"
             if lines[b"Action"] == b"CoreSettings":
                 answer += b"AsteriskVersion: 22.10.1\r\nSystemName: pbx-01\r\n"
-            client.sendall(answer + b"Message: Authentication accepted\r\n\r\n")
+            answer += b"Message: Authentication accepted\r\n\r\n"
+            if lines[b"Action"] == b"Login":
+                answer += b"Event: FullyBooted\r\nPrivilege: system,all\r\nStatus: Fully Booted\r\n\r\n"
+            client.sendall(answer)
             if lines[b"Action"] == b"Events":
                 return
 
@@ -86,6 +89,8 @@ def _play(pipe: Connection, count: int, rate: float) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         pipe.send(server.getsockname()[1])
         client, _ = server.accept()
+        # As Asterisk does (main/manager.c, session_do).
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         _log_in(client)
         moments = []
         started = time.monotonic()

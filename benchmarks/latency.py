@@ -24,6 +24,9 @@ from amikafka_tail import plugins
 from amikafka_tail.config import settings
 from amikafka_tail.service import Service
 
+WARM_UP_SECONDS = 2.0
+"""librdkafka looks for the leader of a topic that it has not seen yet once a second."""
+
 
 class TimedService(Service):
     """Notes when the checkpoint moved to where."""
@@ -40,8 +43,9 @@ class TimedService(Service):
 
 
 def measure(rate: int, seconds: float) -> list[float]:
-    """Return the latency of every event in ms, in the order of sending."""
-    count = int(rate * seconds)
+    """Return the latency of every event in ms, in the order of sending, without those of the warm-up."""
+    warm_up = int(rate * WARM_UP_SECONDS)
+    count = int(rate * seconds) + warm_up
     with (
         harness.mock_kafka() as brokers,
         harness.player(count, rate) as (port, pipe),
@@ -69,10 +73,11 @@ def measure(rate: int, seconds: float) -> list[float]:
     # Whatever the login left in the journal stands before the first event.
     before = service.moved[-1][0] - sum(sizes)
     positions = [position for position, _ in service.moved]
-    return [
+    latencies = [
         (service.moved[bisect_left(positions, before + end)][1] - sent) * 1000
         for sent, end in zip(moments, accumulate(sizes), strict=True)
     ]
+    return latencies[warm_up:]
 
 
 def main() -> None:
