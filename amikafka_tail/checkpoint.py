@@ -30,7 +30,7 @@ def load(path: Path) -> Checkpoint | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise JournalError(f"{path}: cannot be read: {error.strerror}") from error
+        raise JournalError(f"{path}: cannot be read: {error.strerror} ([journal] directory)") from error
     except (ValueError, KeyError, TypeError) as error:
         raise JournalError(
             f"{path}: is damaged ({error}); move it away to send everything that the journal still has again"

@@ -57,6 +57,7 @@ class Service:
         self._reload_requested = False
         self._active_until = 0.0
         self._next_status = 0.0
+        self._status = ""
         self._status_events = 0
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._wake_reader.setblocking(False)
@@ -185,12 +186,14 @@ class Service:
 
     def _report(self) -> None:
         now = time.monotonic()
-        if now < self._next_status:
-            return
-        self._next_status = now + STATUS_SECONDS
-        rate = (self._counters.events - self._status_events) / STATUS_SECONDS
-        self._status_events = self._counters.events
         state = self._recorder.disk_problem or self._recorder.problem or "connected"
+        if now < self._next_status and state == self._status:
+            return
+        seconds = max(now - self._next_status + STATUS_SECONDS, 0.1)
+        rate = (self._counters.events - self._status_events) / seconds
+        self._status = state
+        self._status_events = self._counters.events
+        self._next_status = now + STATUS_SECONDS
         self._notifier.tell(
             f"STATUS={state}; {rate:.0f} events/s; "
             f"{self._pipeline.lag} bytes behind, {len(self._pipeline.producer)} messages in flight"

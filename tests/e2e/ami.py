@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from types import TracebackType
 
-from waiting import wait_for
+from tests.support.waiting import wait_for
 
 EXTENSIONS = ("100", "200", "300", "400", "410", "500", "600", "710")
 MARKER = b"E2eMarker"

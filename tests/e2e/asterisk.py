@@ -11,7 +11,8 @@ from pathlib import Path
 from ami import Driver, Witness
 from expected import Origin
 from machine import free_port, need_program
-from waiting import wait_for
+
+from tests.support.waiting import wait_for
 
 TEMPLATES = Path(__file__).parent / "asterisk-etc"
 BORROWED = (

@@ -8,7 +8,8 @@ import subprocess
 from pathlib import Path
 
 from machine import alone, cache, need_program, run_logged
-from waiting import Unavailable
+
+from tests.support.waiting import Unavailable
 
 STAMP = ".amikafka-e2e"
 # Runs in a mount namespace of its own: when it ends, however it ends, its mounts are gone.

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from asterisk import Asterisk
 from chroot import asterisk_root
-from daemon import Daemon
 from kafka import Kafka, kafka_jars
-from waiting import Unavailable
+
+from tests.support.daemon import Daemon
+from tests.support.waiting import Unavailable
 
 
 def _or_skip(make: Callable[[], Path]) -> Path:

@@ -9,8 +9,9 @@ import uuid
 from collections.abc import Iterable, Sequence
 
 from ami import MARKER, Driver
-from daemon import Daemon
 from kafka import Record, TopicReader
+
+from tests.support.daemon import Daemon
 
 _MARKER_TEXT = re.compile(rb'\bMarker(?:": ?"|: )([\w-]+)')
 

@@ -18,7 +18,8 @@ from typing import TypeVar
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from machine import alone, cache, free_port, need_program, run_logged
-from waiting import Unavailable, wait_for
+
+from tests.support.waiting import Unavailable, wait_for
 
 T = TypeVar("T")
 POM = Path(__file__).with_name("kafka-pom.xml")

@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from waiting import Unavailable
+from tests.support.waiting import Unavailable
 
 
 def cache() -> Path:

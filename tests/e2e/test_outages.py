@@ -10,7 +10,6 @@ import pytest
 from ami import Driver, Flood, numbers_in
 from asterisk import Asterisk
 from conftest import Daemons
-from daemon import MEGABYTE, Daemon
 from flow import (
     assert_in_order,
     numbers,
@@ -19,7 +18,9 @@ from flow import (
     wait_until_journalled,
 )
 from kafka import Kafka
-from waiting import wait_for
+
+from tests.support.daemon import MEGABYTE, Daemon
+from tests.support.waiting import wait_for
 
 REFUSED = (b"Event: ChallengeResponseFailed\r\n", b"Event: InvalidPassword\r\n")
 pytestmark = pytest.mark.timeout(180)

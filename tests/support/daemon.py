@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from waiting import wait_for
+from tests.support.waiting import wait_for
 
 T = TypeVar("T")
 MEGABYTE = 1024 * 1024
@@ -241,9 +241,16 @@ class Daemon:
 
     def resident(self) -> int:
         """Return its resident memory in bytes."""
+        return self._memory("VmRSS")
+
+    def peak(self) -> int:
+        """Return the most resident memory that it has had, in bytes."""
+        return self._memory("VmHWM")
+
+    def _memory(self, field: str) -> int:
         assert self.process is not None
         status = Path(f"/proc/{self.process.pid}/status").read_text()
-        match = re.search(r"VmRSS:\s+(\d+) kB", status)
+        match = re.search(rf"{field}:\s+(\d+) kB", status)
         assert match is not None
         return int(match[1]) * 1024
 

@@ -1,0 +1,398 @@
+"""The whole daemon as a process, between a stand-in for Asterisk and librdkafka's mock broker."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from amikafka_tail.mock_kafka import MockKafka, Received, read_topic
+from tests.fakes.ami_server import AmiServer
+from tests.support.daemon import MEGABYTE, Daemon
+from tests.support.waiting import wait_for
+
+BOUND = 20.0
+CONFIGURATION = """
+[general]
+format = {format}
+entity_id = 00:11:22:33:44:55
+hostname = vm
+
+[kafka]
+brokers = {brokers}
+topic = {topic}
+linger_ms = 5
+
+[manager]
+host = 127.0.0.1
+port = {port}
+username = amikafka
+secret = s3cret
+timeout = 2
+keepalive = 1
+
+[journal]
+directory = @HERE@/journal
+max_bytes = 256m
+segment_bytes = 1m
+fsync_interval = 0.05
+"""
+
+
+def event(number: int, *lines: str) -> bytes:
+    """Return a numbered event, with the empty line at its end."""
+    text = ["Event: Numbered", "Privilege: call,all", f"Number: {number}", *lines, "", ""]
+    return "\r\n".join(text).encode()
+
+
+class World:
+    """One Asterisk, one Kafka with a topic of this test's own, one daemon."""
+
+    def __init__(self, directory: Path, asterisk: AmiServer, brokers: str, topic: str) -> None:
+        self.asterisk = asterisk
+        self.brokers = brokers
+        self.topic = topic
+        self.daemon = Daemon(directory, self.configuration())
+        self._connected = 0
+
+    def configuration(self, **changes: object) -> str:
+        fields = {"format": "json", "brokers": self.brokers, "topic": self.topic, "port": self.asterisk.port}
+        return CONFIGURATION.format(**{**fields, **changes})
+
+    def start(self) -> None:
+        """Start the daemon; return when it is connected."""
+        self.daemon.start()
+        self.wait_until_connected()
+
+    def wait_until_connected(self) -> None:
+        said = "connected: asterisk="
+        self.daemon.wait_for(lambda: self.daemon.log.count(said) > self._connected, BOUND, "a connection")
+        self._connected = self.daemon.log.count(said)
+
+    @property
+    def checkpoint(self) -> int:
+        """The stored checkpoint, -1 where there is none yet."""
+        path = self.daemon.directory / "journal" / "checkpoint.json"
+        return int(json.loads(path.read_text())["offset"]) if path.exists() else -1
+
+    def wait_until_delivered(self) -> None:
+        """Wait until all that stands in the journal is delivered, and the checkpoint says so."""
+        segments = self.daemon.directory / "journal" / "journal"
+
+        def delivered() -> bool:
+            last = max(segments.glob("*.log"), default=None)
+            return last is not None and self.checkpoint == int(last.stem) + last.stat().st_size
+
+        self.daemon.wait_for(delivered, BOUND, "the checkpoint at the journal's end")
+
+    def wait_until_recorded(self, data: bytes) -> None:
+        self.daemon.wait_for(lambda: data in self.daemon.journal_end(), BOUND, f"{data!r} in the journal")
+
+    def messages(self, count: int, topic: str | None = None) -> list[Received]:
+        """Wait until there are so many messages on the topic; return all there are."""
+
+        def enough() -> list[Received] | None:
+            found = list(read_topic(self.brokers, topic or self.topic, idle=0.3))
+            return found if len(found) >= count else None
+
+        return wait_for(enough, BOUND, f"{count} messages") or []
+
+    def numbers(self, count: int) -> list[int]:
+        """Return the numbers of all messages, at least `count`."""
+        return [int(json.loads(message.value)["Number"]) for message in self.messages(count)]
+
+    @property
+    def dead_letters(self) -> list[dict[str, str]]:
+        path = self.daemon.directory / "journal" / "dead-letter.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+@pytest.fixture(scope="module")
+def kafka() -> MockKafka:
+    return MockKafka()
+
+
+@pytest.fixture
+def asterisk() -> Iterator[AmiServer]:
+    with AmiServer() as server:
+        yield server
+
+
+@pytest.fixture
+def world(
+    tmp_path: Path, asterisk: AmiServer, kafka: MockKafka, request: pytest.FixtureRequest
+) -> Iterator[World]:
+    topic = re.sub("[^a-z0-9]+", "-", request.node.name)[:100]
+    made = World(tmp_path, asterisk, kafka.address, topic)
+    yield made
+    made.daemon.close()
+
+
+# The main job.
+
+
+def test_events_arrive_whole_and_in_order_with_their_key_and_headers(world: World) -> None:
+    world.start()
+    for number in range(200):
+        world.asterisk.send(event(number, "Name: Zoë"))
+    found = world.messages(200)
+    assert [json.loads(each.value)["Number"] for each in found] == [str(number) for number in range(200)]
+    first = found[0]
+    assert first.key == b"Numbered"
+    assert first.value.decode() == (
+        '{"Event":"Numbered","EntityID":"00:11:22:33:44:55","SystemName":"pbx-01",'
+        '"Privilege":"call,all","Number":"0","Name":"Zoë"}'
+    )
+    headers = dict(first.headers)
+    assert abs(int(headers.pop("timestamp")) - first.timestamp_ms // 1000) <= 1
+    assert headers == {
+        "entity_id": b"00:11:22:33:44:55",
+        "system_name": b"pbx-01",
+        "asterisk_version": b"22.10.1",
+        "event_type": b"Numbered",
+        "event_category": b"call",
+        "format": b"json",
+        "hostname": b"vm",
+    }
+
+
+def test_it_goes_on_from_the_checkpoint_after_an_orderly_stop(world: World) -> None:
+    world.start()
+    world.asterisk.send(b"".join(event(number) for number in range(50)))
+    world.wait_until_recorded(event(49))
+    assert world.daemon.stop() == 0
+    world.start()
+    world.asterisk.send(b"".join(event(number) for number in range(50, 100)))
+    assert world.numbers(100) == list(range(100))
+
+
+def test_a_crash_loses_nothing_that_was_in_the_journal(world: World) -> None:
+    world.start()
+    world.asterisk.send(b"".join(event(number) for number in range(100)))
+    world.wait_until_recorded(event(99))
+    world.daemon.kill()
+    world.start()
+    world.asterisk.send(event(100))
+    numbers = world.numbers(101)
+    assert sorted(set(numbers)) == list(range(101))
+    # What comes twice is what the checkpoint had not passed yet, in order.
+    assert numbers[-1] == 100
+
+
+def test_a_stop_delivers_first_and_stores_the_checkpoint(world: World) -> None:
+    world.start()
+    world.asterisk.send(b"".join(event(number) for number in range(5000)))
+    world.wait_until_recorded(event(4999))
+    assert world.daemon.stop() == 0
+    assert len(world.numbers(5000)) == 5000
+    assert world.checkpoint > 5000 * len(event(0))
+    assert re.search(r"stopped: events=5000 lag_bytes=0", world.daemon.log)
+
+
+# What systemd is told.
+
+
+def test_the_service_manager_hears_of_every_step(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WATCHDOG_USEC", "200000")
+    world.start()
+    world.daemon.wait_for_word("READY")
+    assert len(world.daemon.wait_for_word("WATCHDOG", count=5)) >= 5
+    world.daemon.wait_for(
+        lambda: any("connected" in said for said in world.daemon.manager.said("STATUS")), BOUND, "STATUS"
+    )
+    world.daemon.signal(signal.SIGHUP)
+    world.daemon.wait_for_word("READY", count=2)
+    assert world.daemon.manager.said("RELOADING") == ["1"]
+    assert int(world.daemon.manager.said("MONOTONIC_USEC")[0]) > 0
+    assert world.daemon.stop() == 0
+    assert world.daemon.manager.said("STOPPING") == ["1"]
+
+
+# Reloading.
+
+
+def test_a_reload_takes_another_topic_and_format_and_loses_nothing(world: World) -> None:
+    world.start()
+    world.asterisk.send(b"".join(event(number) for number in range(20)))
+    world.messages(20)
+    world.daemon.configure(world.configuration(topic=f"{world.topic}-2", format="ami"))
+    world.daemon.signal(signal.SIGHUP)
+    world.daemon.wait_for_log("configuration reloaded")
+    world.asterisk.send(event(20))
+    (after,) = world.messages(1, f"{world.topic}-2")
+    assert after.value == b"EntityID: 00:11:22:33:44:55\r\nSystemName: pbx-01\r\n" + event(20)
+    assert world.numbers(20) == list(range(20))
+    assert world.asterisk.connections == 1
+
+
+def test_a_wrong_configuration_is_refused_with_file_and_line_and_the_old_one_stays(world: World) -> None:
+    world.start()
+    world.daemon.configure(world.configuration() + "\n[kafka]\ntpoic = x\n")
+    world.daemon.signal(signal.SIGHUP)
+    world.daemon.wait_for_log(
+        r'ami_kafka\.conf:\d+: \[kafka\] tpoic: unknown option \(did you mean "topic"\?\)'
+    )
+    world.daemon.wait_for_log("was not reloaded: the one before stays in use")
+    world.asterisk.send(event(0))
+    assert world.numbers(1) == [0]
+
+
+# Bad input.
+
+
+@contextlib.contextmanager
+def bounded(world: World, megabytes: int) -> Iterator[None]:
+    """Fail where the daemon's peak memory passes a bound."""
+    yield
+    assert world.daemon.peak() < megabytes * MEGABYTE
+    assert world.daemon.running
+
+
+def test_something_else_than_asterisk_is_named_and_tried_again(world: World) -> None:
+    world.asterisk.manners.banner = b"220 mail.example.org ESMTP\r\n"
+    world.daemon.start()
+    with bounded(world, 80):
+        world.daemon.wait_for_log("this is not Asterisk's manager interface: it begins with b'220 mail")
+        world.asterisk.manners.banner = b"Asterisk Call Manager/11.0.0\r\n"
+        world.wait_until_connected()
+        world.asterisk.send(event(0))
+        assert world.numbers(1) == [0]
+
+
+def test_a_server_that_says_nothing_is_named_and_tried_again(world: World) -> None:
+    world.asterisk.manners.silent = True
+    world.daemon.start()
+    world.daemon.wait_for_log(r"there was no greeting of a manager interface within 2 s")
+    world.asterisk.manners.silent = False
+    world.wait_until_connected()
+    assert world.daemon.running
+
+
+def test_a_wrong_password_is_explained_once_and_can_be_mended_meanwhile(world: World) -> None:
+    world.asterisk.manners.secret = "another"
+    world.daemon.start()
+    world.daemon.wait_for_log(
+        r"refuses the login of 'amikafka': Authentication failed\. Check in manager\.conf"
+    )
+    world.asterisk.manners.secret = "s3cret"
+    world.wait_until_connected()
+    assert world.daemon.log.count("refuses the login") == 1
+    assert "s3cret" not in world.daemon.log
+
+
+def test_garbage_between_events_is_set_aside_and_costs_no_event(world: World) -> None:
+    world.start()
+    garbage = bytes(range(1, 256)).replace(b"\r\n\r\n", b"")
+    world.asterisk.send(event(0) + garbage + b"\r\n\r\n" + event(1))
+    assert world.numbers(2) == [0, 1]
+    (letter,) = world.dead_letters
+    assert letter["reason"] == "not an AMI event"
+    world.daemon.wait_for_log("set aside: not an AMI event: offset=")
+
+
+def test_a_line_of_100_mb_without_an_end_is_passed_over_in_bounded_memory(world: World) -> None:
+    world.start()
+    with bounded(world, 100):
+        world.asterisk.send(event(0) + b"Event: Endless\r\nX: ")
+        for _ in range(100):
+            world.asterisk.send(b"x" * MEGABYTE)
+        world.asterisk.send(b"\r\n\r\n" + event(1))
+        assert world.numbers(2) == [0, 1]
+    assert "passed over: an event longer than 4194304 bytes" in world.daemon.log
+
+
+def test_an_event_that_a_lost_connection_cut_off_is_kept_and_merged_with_nothing(world: World) -> None:
+    world.start()
+    world.asterisk.send(event(0) + event(1)[:-10])
+    world.wait_until_recorded(event(1)[:-10])
+    world.asterisk.close()
+    world.wait_until_connected()
+    world.asterisk.send(event(2))
+    assert world.numbers(2) == [0, 2]
+    (letter,) = world.dead_letters
+    assert letter["reason"] == "cut off by a lost connection"
+    assert letter["event"].encode() == event(1)[:-10]
+    world.daemon.wait_for_log(r"there was no connection for [\d.]+ s: what happened meanwhile is lost")
+
+
+def test_an_asterisk_that_does_not_answer_a_ping_is_left_and_found_again(world: World) -> None:
+    world.asterisk.manners.answers_ping = False
+    world.start()
+    world.daemon.wait_for_log("Asterisk does not answer: nothing for")
+    world.asterisk.manners.answers_ping = True
+    world.wait_until_connected()
+    world.asterisk.send(event(0))
+    assert world.numbers(1) == [0]
+
+
+def test_a_broker_that_is_not_there_costs_nothing_but_journal(world: World) -> None:
+    world.daemon.configure(world.configuration(brokers="127.0.0.1:1"))
+    with bounded(world, 100):
+        world.start()
+        for first in range(0, 20_000, 100):
+            world.asterisk.send(b"".join(event(number) for number in range(first, first + 100)))
+        world.wait_until_recorded(event(19_999))
+        world.daemon.wait_for_log("Kafka: ")
+        assert world.checkpoint < 100  # the answers of the login
+    world.daemon.configure(world.configuration())
+    world.daemon.signal(signal.SIGHUP)
+    world.daemon.wait_for_log("configuration reloaded")
+    assert world.numbers(20_000) == list(range(20_000))
+
+
+def refused(world: World, expected: str) -> None:
+    """Start the daemon; it must end with 78 and say what is expected."""
+    world.daemon.start()
+    assert world.daemon.wait_for_exit(BOUND) == 78
+    assert re.search(expected, world.daemon.log), world.daemon.log
+    assert "Traceback" not in world.daemon.log
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (
+            lambda text: text.replace("[kafka]", "[kafak]"),
+            r"conf:\d+: \[kafak\]: unknown section \(did you mean",
+        ),
+        (
+            lambda text: text.replace("port = ", "port = x"),
+            r'conf:\d+: \[manager\] port: "x\d+" is not a whole',
+        ),
+        (lambda text: text + "[kafka]\nrdkafka.nonsense = 1\n", r"conf:\d+: rdkafka\.nonsense.*nonsense"),
+        (lambda text: text + "[kafka]\nsasl_password_file = /no/such\n", r"/no/such: No such file"),
+        (lambda text: text.replace("brokers = ", "connection = x ;"), r"kafka\.conf: there is no such file"),
+        (lambda text: "#include /no/such.conf\n" + text, r"conf:1: .*no/such\.conf"),
+    ],
+)
+def test_a_wrong_configuration_ends_with_78_and_its_line(
+    world: World, change: Callable[[str], str], expected: str
+) -> None:
+    world.daemon.configure(change(world.configuration()))
+    refused(world, expected)
+
+
+def test_a_journal_directory_that_cannot_be_made_is_named(world: World) -> None:
+    (world.daemon.directory / "journal").write_text("a file")
+    world.daemon.start()
+    assert world.daemon.wait_for_exit(BOUND) != 0
+    assert re.search(r"/journal.*\[journal\] directory", world.daemon.log), world.daemon.log
+    assert "Traceback" not in world.daemon.log
+
+
+def test_two_daemons_do_not_share_a_journal(world: World, tmp_path: Path) -> None:
+    world.start()
+    text = world.configuration().replace("@HERE@", str(world.daemon.directory))
+    other = Daemon(tmp_path / "other", text)
+    try:
+        other.start()
+        assert other.wait_for_exit(BOUND) != 0
+        assert "another amikafka is using this journal" in other.log
+    finally:
+        other.close()
+    assert world.daemon.running
