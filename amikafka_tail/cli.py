@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import logging
 import os
@@ -106,15 +107,16 @@ def replay_command(options: argparse.Namespace) -> int:
     logs.set_up(configuration.log_level)
     messages = build.messages(configuration, registry)
     counters = Counters()
-    recordings = [_open(name) for name in options.input]
-    replay.replay(
-        recordings,
-        messages=messages,
-        connect=lambda: replay.Printer(sys.stdout) if to_output else build.producer(configuration),
-        dead_letters=DeadLetters(options.dead_letter),
-        counters=counters,
-        out=sys.stderr,
-    )
+    with contextlib.ExitStack() as files:
+        recordings = [files.enter_context(contextlib.closing(_open(name))) for name in options.input]
+        replay.replay(
+            recordings,
+            messages=messages,
+            connect=lambda: replay.Printer(sys.stdout) if to_output else build.producer(configuration),
+            dead_letters=DeadLetters(options.dead_letter),
+            counters=counters,
+            out=sys.stderr,
+        )
     print(
         f"amikafka: {counters.events} events read, {counters.sent} messages"
         f" {'printed' if to_output else 'delivered'}, {counters.filtered} filtered,"

@@ -38,6 +38,10 @@ class Recording:
         self._captured_ms = int(status.st_mtime * 1000)
         self.end = status.st_size
 
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
     def next_readable(self, position: int) -> int:
         """Return `position`: nothing of a file goes away."""
         return position

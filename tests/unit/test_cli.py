@@ -1,0 +1,218 @@
+"""The commands as a person types them: what is printed, and the exit code."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from base64 import b64decode
+from pathlib import Path
+
+import pytest
+
+from amikafka_tail import __version__, cli
+from amikafka_tail.cli import main
+
+GOOD = "[kafka]\nbrokers = k1:9092\ntopic = events\n[manager]\nhost = 127.0.0.1\nsecret = hush\n"
+EVENT = b"Event: Hangup\r\nPrivilege: call,all\r\nTimestamp: 1795426158.220602\r\nCause: 16\r\n\r\n"
+
+
+@pytest.fixture(autouse=True)
+def built_ins_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("AMIKAFKA_LOAD_PLUGINS", "")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def configuration(tmp_path: Path) -> Path:
+    path = tmp_path / "ami_kafka.conf"
+    path.write_text(GOOD)
+    return path
+
+
+@pytest.fixture
+def identified(tmp_path: Path) -> Path:
+    """A configuration in which nothing comes from this machine."""
+    path = tmp_path / "identified.conf"
+    path.write_text(
+        "[general]\nentity_id = pbx\nsystem_name = pbx-01\nasterisk_version = 22\nhostname = vm\n"
+        "[kafka]\nbrokers = k1:9092\n"
+    )
+    return path
+
+
+def test_check_says_what_a_right_configuration_amounts_to(
+    configuration: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", "-c", str(configuration)]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"{configuration}: no problem found\n")
+    assert "topic     events (key: event)" in out
+    assert "brokers   k1:9092" in out
+    assert "hush" not in out
+
+
+def test_check_names_every_problem_with_its_line(
+    configuration: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configuration.write_text(GOOD + "[kafka]\ntpoic = x\n[general]\nformat = xml\n[kafak]\n")
+    assert main(["check", "-c", str(configuration)]) == os.EX_CONFIG
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.splitlines() == [
+        f'amikafka: {configuration}:8: [kafka] tpoic: unknown option (did you mean "topic"?)',
+        f'amikafka: {configuration}:10: [general] format: "xml": unknown format; there are: json, ami',
+        f'amikafka: {configuration}:11: [kafak]: unknown section (did you mean "kafka"?)',
+    ]
+
+
+def test_check_finds_what_only_librdkafka_knows_to_be_wrong(
+    configuration: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configuration.write_text(GOOD + "[kafka]\nrdkafka.linger.msec = 5\n")
+    assert main(["check", "-c", str(configuration)]) == os.EX_CONFIG
+    assert f"{configuration}:8: rdkafka.linger.msec" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_a_missing_configuration_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    gone = tmp_path / "gone.conf"
+    assert main([command, "-c", str(gone)]) == os.EX_CONFIG
+    assert capsys.readouterr().err == f"amikafka: {gone}: there is no such file\n"
+
+
+def test_plugins_are_shown_with_where_they_come_from(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plugins"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert rows[0] == ["KIND", "NAME", "DISTRIBUTION", "VERSION", "OPTIONS"]
+    assert ["source", "manager", "amikafka-tail", __version__] in [row[:4] for row in rows]
+    assert ["format", "ami", "amikafka-tail", __version__, "-"] in rows
+    assert ["format", "json", "amikafka-tail", __version__, "duplicates", "fallback_encoding"] in rows
+
+
+def test_the_version_names_the_libraries(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith(f"amikafka {__version__} (confluent-kafka ")
+
+
+def test_replay_prints_one_object_a_message(
+    identified: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.ami").write_bytes(EVENT)
+    assert main(["replay", "-c", str(identified), "--to", "-", "a.ami"]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out) == {
+        "topic": "asterisk_ami",
+        "key": "Hangup",
+        "headers": [
+            ["entity_id", "pbx"],
+            ["system_name", "pbx-01"],
+            ["asterisk_version", "22"],
+            ["event_type", "Hangup"],
+            ["event_category", "call"],
+            ["format", "json"],
+            ["timestamp", "1795426158"],
+            ["hostname", "vm"],
+        ],
+        "value": '{"Event":"Hangup","EntityID":"pbx","SystemName":"pbx-01","Privilege":"call,all",'
+        '"Timestamp":"1795426158.220602","Cause":"16"}',
+    }
+    assert said.err == "amikafka: 1 events read, 1 messages printed, 0 filtered, 0 set aside, 0 cut off\n"
+
+
+def test_replay_prints_what_is_not_utf_8_as_base64(
+    identified: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    identified.write_text(identified.read_text() + "[general](+)\nformat = ami\n")
+    (tmp_path / "a.ami").write_bytes(b"Event: A\r\nName: Zo\xeb\r\n\r\n")
+    assert main(["replay", "-c", str(identified), "--to", "-", "a.ami"]) == 0
+    message = json.loads(capsys.readouterr().out)
+    assert "value" not in message
+    assert b64decode(message["value_base64"]).endswith(b"Event: A\r\nName: Zo\xeb\r\n\r\n")
+
+
+def test_replay_needs_no_configuration_to_print(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "CONFIGURATION", tmp_path / "none.conf")
+    (tmp_path / "a.ami").write_bytes(EVENT)
+    assert main(["replay", "--to", "-", "a.ami"]) == 0
+    assert json.loads(capsys.readouterr().out)["key"] == "Hangup"
+
+
+def test_replay_reads_standard_input(
+    identified: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reading, writing = os.pipe()
+    os.write(writing, EVENT)
+    os.close(writing)
+    with os.fdopen(reading) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        assert main(["replay", "-c", str(identified), "--to", "-", "-"]) == 0
+    assert json.loads(capsys.readouterr().out)["key"] == "Hangup"
+
+
+def test_replay_says_with_its_exit_code_that_something_was_set_aside(
+    identified: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.ami").write_bytes(b"nonsense\r\n\r\n" + EVENT + b"Event: B\r\nCut")
+    arguments = ["replay", "-c", str(identified), "--to", "-", "--dead-letter", "dead.jsonl", "a.ami"]
+    assert main(arguments) == os.EX_DATAERR
+    assert "1 events read, 1 messages printed, 0 filtered, 1 set aside, 1 cut off" in capsys.readouterr().err
+    (letter,) = (tmp_path / "dead.jsonl").read_text().splitlines()
+    assert json.loads(letter)["event"] == "nonsense"
+
+
+def test_an_input_that_is_not_there_is_named(identified: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["replay", "-c", str(identified), "--to", "-", "gone.ami"]) == os.EX_NOINPUT
+    assert capsys.readouterr().err == "amikafka: gone.ami: No such file or directory\n"
+
+
+def test_a_reader_that_has_gone_ends_it_quietly(
+    identified: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    class Gone(io.StringIO):
+        def write(self, _text: str) -> int:
+            raise BrokenPipeError
+
+        def fileno(self) -> int:
+            return os.open(os.devnull, os.O_WRONLY)
+
+    (tmp_path / "a.ami").write_bytes(EVENT)
+    monkeypatch.setattr(sys, "stdout", Gone())
+    assert main(["replay", "-c", str(identified), "--to", "-", "a.ami"]) == 0
+    assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (KeyboardInterrupt(), 130, ""),
+        (
+            OSError(28, "No space left on device", "/x"),
+            os.EX_IOERR,
+            "amikafka: /x: No space left on device\n",
+        ),
+        (RuntimeError("odd"), os.EX_SOFTWARE, "amikafka: internal error: RuntimeError: odd"),
+    ],
+)
+def test_no_traceback_reaches_a_person(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: BaseException,
+    code: int,
+    said: str,
+) -> None:
+    def fail(*_arguments: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cli.plugins, "load", fail)
+    assert main(["plugins"]) == code
+    err = capsys.readouterr().err
+    assert err.startswith(said)
+    assert "Traceback" not in err
