@@ -25,6 +25,10 @@ class Counters:
     """Blocks passed over because they were longer than the framer holds."""
     lost: int = 0
     """Events given up because the journal was full."""
+    duplicates: int = 0
+    """Copies of events that a log has once for each manager session."""
+    gaps: int = 0
+    """Events missing in a log, as their SequenceNumber tells."""
     rewinds: int = 0
     """How often the pipeline went back to the checkpoint."""
     connections: int = 0

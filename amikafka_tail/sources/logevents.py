@@ -1,0 +1,82 @@
+"""From what stands in a log file to the events as a manager session gets them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+from amikafka_tail.ami.debuglog import Found, debug_headers
+from amikafka_tail.ami.event import Event
+from amikafka_tail.ami.sequence import Sequence
+from amikafka_tail.metrics import Counters
+from amikafka_tail.sources.logfile import LogFile
+from amikafka_tail.sources.logtime import LogTimes
+from amikafka_tail.sources.replayable import Unpublishable
+
+TIMESTAMP = b"\r\nTimestamp: "
+TORN = "cut off at the end of a log file, or by other lines in it"
+
+log = logging.getLogger("amikafka.eventlog")
+
+
+class LogEvents:
+    """Makes events of what a `LogFramer` found: each once, without the lines that manager debug adds.
+
+    With `keep_debug_headers` those lines stay.
+    """
+
+    def __init__(self, *, keep_debug_headers: bool, times: LogTimes, counters: Counters) -> None:
+        self._keep = keep_debug_headers
+        self._times = times
+        self._counters = counters
+        self._warned = False
+
+    def events(
+        self, found: list[Found], file: LogFile, sequence: Sequence, distance: int
+    ) -> Iterator[Event | Unpublishable]:
+        """Return the events of one read of a file; `distance` is added to their offsets."""
+        for each in found:
+            position = each.position + distance
+            if each.torn:
+                yield Unpublishable(each.raw, position, TORN, "torn")
+                continue
+            raw, number = debug_headers(each.raw)
+            if number is None:
+                self._warn_unnumbered(each, file)
+            elif not self._is_new(each, number, file, sequence):
+                continue
+            captured_ms = 0
+            if TIMESTAMP not in raw:
+                captured_ms = self._times.milliseconds(each.logged_at, file.modified_ns // 1_000_000)
+            yield Event(each.raw if self._keep else raw, position, captured_ms)
+
+    def again(self, found: list[Found], distance: int) -> Iterator[Event]:
+        """Return the events of a read once more, copies included."""
+        for each in found:
+            if not each.torn:
+                raw = each.raw if self._keep else debug_headers(each.raw)[0]
+                yield Event(raw, each.position + distance)
+
+    def _is_new(self, found: Found, number: int, file: LogFile, sequence: Sequence) -> bool:
+        gaps = sequence.gaps
+        is_new = sequence.is_new(number, found.raw)
+        if sequence.gaps != gaps:
+            missing = sequence.gaps - gaps
+            self._counters.gaps += missing
+            log.warning(
+                "%s: events are missing, as SequenceNumber tells: lost_events=%d before=%d",
+                file.path,
+                missing,
+                number,
+            )
+        self._counters.duplicates += not is_new
+        return is_new
+
+    def _warn_unnumbered(self, found: Found, file: LogFile) -> None:
+        if not self._warned and found.logged_at:
+            self._warned = True
+            log.warning(
+                "%s: its events have no SequenceNumber: with several manager sessions each event comes once"
+                " per session, and nothing tells the copies apart (`manager set debug on` numbers them)",
+                file.path,
+            )

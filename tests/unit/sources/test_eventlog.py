@@ -1,0 +1,439 @@
+"""The source eventlog: every event once, whatever rotation does to the file."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from amikafka_tail.ami.event import Event
+from amikafka_tail.config.identity import Identity
+from amikafka_tail.metrics import Counters
+from amikafka_tail.sources.eventlog import EventLogOptions, EventLogReader
+from amikafka_tail.sources.replayable import Unpublishable
+
+
+def block(number: int, *lines: str, pad: int = 0) -> bytes:
+    """Return an event as manager debug logs it."""
+    event = [
+        "Event: A",
+        "Privilege: call,all",
+        f"Timestamp: 1795426158.{number:06}",
+        f"SequenceNumber: {number}",
+        "File: manager.c",
+        "Line: 1",
+        "Func: f",
+        f"Number: {number}{'x' * pad}",
+        *lines,
+        "",
+        "",
+    ]
+    when = f"2026-11-23 09:30:23.{number % 1000:03}"
+    head = f"[{when}] VERBOSE[12234] manager.c: <-- Examining AMI event (17542185): -->\n"
+    return head.encode() + "\r\n".join(event).encode() + b"\n"
+
+
+def blocks(*numbers: int) -> bytes:
+    return b"".join(map(block, numbers))
+
+
+def other(text: str = "Executing [100@lab:1] NoOp") -> bytes:
+    return f"[2026-11-23 09:30:23.740] VERBOSE[12235][C-00000021] pbx.c: {text}\n".encode()
+
+
+class World:
+    """A log in a directory, and a reader that may be restarted at what it has delivered."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.path = directory / "full"
+        self.counters = Counters()
+        self.options: dict[str, Any] = {"path": (str(self.path),)}
+        self.stored: dict[str, Any] | None = None
+        self.torn: list[Unpublishable] = []
+        self.versions: list[str] = []
+        self._clock = 1_700_000_000
+        self._reader: EventLogReader | None = None
+
+    @property
+    def reader(self) -> EventLogReader:
+        if self._reader is None:
+            self._reader = EventLogReader(
+                EventLogOptions(**self.options),
+                stored=self.stored,
+                counters=self.counters,
+                identify=self.identify,
+            )
+        return self._reader
+
+    def identify(self, version: str) -> Identity:
+        self.versions.append(version)
+        return Identity(entity_id="a", system_name="", asterisk_version=version, hostname="vm")
+
+    def write(self, data: bytes, path: Path | None = None) -> None:
+        """Append as Asterisk does, at a time of its own."""
+        path = path or self.path
+        with path.open("ab") as file:
+            file.write(data)
+        self.touch(path)
+
+    def touch(self, path: Path) -> None:
+        self._clock += 1
+        os.utime(path, (self._clock, self._clock))
+
+    def read(self, *, deliver: bool = True) -> list[int]:
+        """Read all there is; return the events' numbers."""
+        numbers = []
+        idle = 0
+        while idle < 3:
+            chunk = self.reader.read()
+            if chunk is None:
+                idle += 1
+                continue
+            for each in chunk.events:
+                if isinstance(each, Event):
+                    numbers.append(int((each.get("Number") or "").rstrip("x")))
+                else:
+                    self.torn.append(each)
+        if deliver:
+            self.reader.release(self.reader.position)
+        return numbers
+
+    def restart(self) -> None:
+        """Begin again at what has been delivered, as after a crash."""
+        if self._reader is not None:
+            self.stored = json.loads(json.dumps(self._reader.bookmark()))
+            self._reader.close()
+            self._reader = None
+
+    def rename(self, name: str) -> Path:
+        rotated = self.directory / name
+        self.path.rename(rotated)
+        return rotated
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    made = World(tmp_path)
+    yield made
+    made.restart()
+
+
+# One file.
+
+
+def test_each_event_comes_once_without_what_debug_adds(world: World) -> None:
+    world.write(other() + block(0) + block(0) + other() + block(1) + block(2) + block(1) + block(2))
+    (chunk,) = [world.reader.read()]
+    assert chunk is not None
+    events = [each for each in chunk.events if isinstance(each, Event)]
+    assert [each.raw for each in events] == [
+        b"Event: A\r\nPrivilege: call,all\r\nTimestamp: 1795426158.%06d\r\nNumber: %d" % (number, number)
+        for number in range(3)
+    ]
+    assert world.counters.duplicates == 3
+
+
+def test_debug_headers_stay_where_they_are_wanted(world: World) -> None:
+    world.options["keep_debug_headers"] = True
+    world.write(block(7))
+    chunk = world.reader.read()
+    assert chunk is not None
+    (event,) = chunk.events
+    assert isinstance(event, Event)
+    assert event.get("SequenceNumber") == "7"
+
+
+def test_what_asterisk_logged_is_what_a_session_got(world: World) -> None:
+    data = Path(__file__).parents[2] / "data" / "debuglog"
+    wanted = [
+        each for each in (data / "plain.ami").read_bytes().split(b"\r\n\r\n") if b"SequenceNumber" in each
+    ]
+    for name in ("plain.full", "plain.full.json"):
+        reader = EventLogReader(
+            EventLogOptions(path=(str(data / name),), keep_debug_headers=True),
+            counters=Counters(),
+            identify=world.identify,
+        )
+        found = []
+        while (chunk := reader.read()) is not None:
+            found += [each.raw for each in chunk.events if isinstance(each, Event)]
+        reader.close()
+        assert sorted(found) == sorted(each.lstrip(b"\r\n") for each in wanted)
+    assert world.versions[-1] == "22.10.1+dfsg+~cs6.17.60671434-1"
+
+
+def test_an_event_waits_for_its_end(world: World) -> None:
+    world.write(block(0)[:-20])
+    assert world.read() == []
+    world.write(block(0)[-20:])
+    assert world.read() == [0]
+
+
+def test_a_restart_goes_on_at_the_last_delivered_event(world: World) -> None:
+    world.write(blocks(0, 1))
+    assert world.read() == [0, 1]
+    world.write(block(1) + blocks(2, 3))
+    assert world.read(deliver=False) == [2, 3]
+    world.restart()
+    # The second copy of 1 is known for one, though nothing of it is in memory.
+    assert world.read() == [2, 3]
+    world.restart()
+    assert world.read() == []
+
+
+def test_going_back_reads_again_what_was_not_delivered(world: World) -> None:
+    world.write(blocks(0, 1))
+    assert world.read() == [0, 1]
+    position = world.reader.position
+    world.write(blocks(2, 3))
+    assert world.read(deliver=False) == [2, 3]
+    world.reader.seek(position)
+    assert world.reader.position == position
+    assert world.read() == [2, 3]
+
+
+def test_a_chunk_can_be_read_once_more(world: World) -> None:
+    world.write(blocks(0, 1, 2))
+    chunk = world.reader.read()
+    assert chunk is not None
+    positions = [each.position for each in chunk.events]
+    again = list(world.reader.again(chunk.start, chunk.end))
+    assert [event.position for event, _ in again] == positions
+    assert [event.get("Number") for event, _ in again] == ["0", "1", "2"]
+
+
+def test_gaps_in_the_numbers_are_counted_and_said(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.write(blocks(0, 1, 5) + b"".join(block(number) for number in range(6, 9000)))
+    with caplog.at_level(logging.WARNING):
+        world.read()
+    assert world.counters.gaps == 3
+    assert "events are missing" in caplog.text
+
+
+def test_an_asterisk_that_starts_again_counts_again(world: World) -> None:
+    world.write(blocks(0, 1, 2))
+    world.write(b"".join(block(number, "Run: 2") for number in range(3)))
+    assert world.read() == [0, 1, 2, 0, 1, 2]
+    assert world.counters.duplicates == 0
+
+
+# Rotation.
+
+
+@pytest.mark.parametrize("down", [False, True], ids=["while running", "while down"])
+class TestRotation:
+    """What `down` says: whether the reader runs while it happens."""
+
+    def read_or_stop(self, world: World, *, down: bool) -> list[int]:
+        numbers = world.read()
+        if down:
+            world.restart()
+        return numbers
+
+    def test_renamed_and_created(self, world: World, *, down: bool) -> None:
+        world.write(blocks(0, 1))
+        numbers = self.read_or_stop(world, down=down)
+        world.write(block(2))
+        world.rename("full.1")
+        world.write(blocks(3, 4))
+        assert numbers + world.read() == [0, 1, 2, 3, 4]
+
+    def test_several_times(self, world: World, *, down: bool) -> None:
+        world.write(blocks(0, 1))
+        numbers = self.read_or_stop(world, down=down)
+        # Sequential: the newest has the highest number.
+        for turn in range(5):
+            world.write(block(2 + turn))
+            world.rename(f"full.{turn}")
+        world.write(block(7))
+        assert numbers + world.read() == list(range(8))
+
+    def test_with_the_oldest_having_the_highest_number(self, world: World, *, down: bool) -> None:
+        world.write(blocks(0, 1))
+        numbers = self.read_or_stop(world, down=down)
+        for turn in range(4):
+            world.write(block(2 + turn))
+            for number in range(turn, 0, -1):
+                (world.directory / f"full.{number}").rename(world.directory / f"full.{number + 1}")
+            world.rename("full.1")
+        world.write(block(6))
+        assert numbers + world.read() == list(range(7))
+
+    def test_compressed(self, world: World, *, down: bool) -> None:
+        world.write(blocks(0, 1))
+        numbers = self.read_or_stop(world, down=down)
+        for turn in range(3):
+            world.write(block(2 + turn))
+            rotated = world.rename(f"full-2026112{turn}")
+            packed = rotated.with_name(rotated.name + ".gz")
+            packed.write_bytes(gzip.compress(rotated.read_bytes()))
+            shutil.copystat(rotated, packed)
+            rotated.unlink()
+        world.write(block(5))
+        assert numbers + world.read() == list(range(6))
+
+    def test_copied_and_truncated(self, world: World, *, down: bool) -> None:
+        world.write(blocks(0, 1))
+        numbers = self.read_or_stop(world, down=down)
+        world.write(block(2))
+        copy = world.directory / "full.1"
+        shutil.copyfile(world.path, copy)
+        world.touch(copy)
+        os.truncate(world.path, 0)
+        world.write(block(3) + block(4))
+        assert numbers + world.read() == [0, 1, 2, 3, 4]
+        world.restart()
+        assert world.read() == []
+
+    def test_copied_truncated_and_grown_beyond_where_it_was(self, world: World, *, down: bool) -> None:
+        world.write(block(0))
+        numbers = self.read_or_stop(world, down=down)
+        shutil.copyfile(world.path, world.directory / "full.1")
+        world.touch(world.directory / "full.1")
+        os.truncate(world.path, 0)
+        world.write(b"".join(block(number) for number in range(1, 50)))
+        assert numbers + world.read() == list(range(50))
+
+    def test_deleted_and_created(self, world: World, *, down: bool) -> None:
+        world.write(blocks(0, 1))
+        numbers = self.read_or_stop(world, down=down)
+        world.path.unlink()
+        if not down:
+            assert world.read() == []
+        world.write(blocks(2, 3))
+        assert numbers + world.read() == [0, 1, 2, 3]
+
+    def test_a_symbolic_link_moves(self, world: World, *, down: bool) -> None:
+        first, second = world.directory / "full-1", world.directory / "full-2"
+        world.path.symlink_to(first)
+        world.write(blocks(0, 1), first)
+        numbers = self.read_or_stop(world, down=down)
+        world.write(block(2), first)
+        world.write(block(3), second)
+        world.path.unlink()
+        world.path.symlink_to(second)
+        assert numbers + world.read() == [0, 1, 2, 3]
+
+    def test_an_inode_is_used_again(self, world: World, *, down: bool) -> None:
+        world.write(blocks(0, 1))
+        numbers = self.read_or_stop(world, down=down)
+        rotated = world.directory / "full.1"
+        shutil.copyfile(world.path, rotated)
+        world.touch(rotated)
+        # The same inode with other content, longer than what was read.
+        world.path.write_bytes(b"".join(block(number) for number in range(2, 9)))
+        world.touch(world.path)
+        assert numbers + world.read() == list(range(9))
+
+    def test_an_event_that_the_end_of_a_file_cuts_off_is_set_aside(self, world: World, *, down: bool) -> None:
+        world.write(block(0) + block(1)[:-30])
+        numbers = self.read_or_stop(world, down=down)
+        world.rename("full.1")
+        world.write(block(2))
+        assert numbers + world.read() == [0, 2]
+        (torn,) = world.torn
+        assert torn.kind == "torn"
+        assert torn.raw.startswith(b"Event: A")
+
+
+def test_a_file_may_appear_later(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert world.read() == []
+        assert world.read() == []
+    assert caplog.text.count("is not there yet") == 1
+    world.write(block(0))
+    assert world.read() == [0]
+
+
+def test_an_empty_file_made_by_logrotate_does_not_end_the_one_before(world: World) -> None:
+    world.write(block(0))
+    assert world.read() == [0]
+    rotated = world.rename("full.1")
+    world.path.touch()
+    world.write(block(1), rotated)
+    assert world.read() == [1]
+    world.write(block(2))
+    assert world.read() == [2]
+
+
+def test_a_file_of_another_log_is_no_generation(world: World) -> None:
+    world.write(block(0))
+    assert world.read() == [0]
+    world.rename("full.1")
+    for name in ("full.json", "full.conf.1", "fuller", "full.bak"):
+        world.write(block(9), world.directory / name)
+    world.write(block(1))
+    assert world.read() == [1]
+
+
+def test_a_file_that_is_gone_is_said_and_the_rest_is_read(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.write(blocks(0, 1))
+    world.read()
+    world.restart()
+    world.rename("full.1")
+    world.write(block(2))
+    world.rename("full.2")
+    (world.directory / "full.1").unlink()
+    world.write(block(3))
+    with caplog.at_level(logging.ERROR):
+        assert world.read() == [2, 3]
+    assert "the file that was being read is gone" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("start", "expected"), [("beginning", [0, 1, 2]), ("checkpoint", [1, 2]), ("end", [2])]
+)
+def test_where_to_begin_without_a_checkpoint(world: World, start: str, expected: list[int]) -> None:
+    world.options["start"] = start
+    world.write(block(0))
+    world.rename("full.1")
+    world.write(block(1))
+    early = world.read()
+    world.write(block(2))
+    assert early + world.read() == expected
+
+
+def test_logs_of_several_asterisks_do_not_share_their_numbers(world: World) -> None:
+    for name in ("a", "b"):
+        (world.directory / name).mkdir()
+        world.write(blocks(0, 1), world.directory / name / "full")
+    world.options["path"] = (f"{world.directory}/*/full",)
+    assert sorted(world.read()) == [0, 0, 1, 1]
+    assert world.counters.duplicates == 0
+    (world.directory / "c").mkdir()
+    world.write(blocks(0, 1), world.directory / "c" / "full")
+    world.reader.look_for_files()
+    assert world.read() == [0, 1]
+
+
+def test_a_directory_is_named(world: World) -> None:
+    world.path.mkdir()
+    assert world.read() == []
+    assert world.reader.problem == f"{world.path}: is not a regular file"
+
+
+def test_binary_data_has_no_events(world: World) -> None:
+    world.write(bytes(range(256)) * 1000)
+    assert world.read() == []
+
+
+def test_no_descriptor_is_left_open(world: World) -> None:
+    world.write(blocks(0))
+    world.read()
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for turn in range(10):
+        world.write(block(turn + 1))
+        world.rename(f"full.{turn}")
+        world.write(b"")
+        world.read()
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before
