@@ -14,13 +14,16 @@ from amikafka_tail.pipeline import Messages, Route, chain
 from amikafka_tail.plugins import Registry
 from amikafka_tail.producer import Producer
 from amikafka_tail.sources.live import Connection, LiveSource
+from amikafka_tail.sources.replayable import ReplayableSource
 
 log = logging.getLogger("amikafka.kafka")
 
 
-def source(settings: Settings, registry: Registry) -> LiveSource:
+def source(settings: Settings, registry: Registry) -> LiveSource | ReplayableSource:
     """Make the source that `[general] source` names."""
-    made: LiveSource = registry.get("source", settings.source).factory(settings.source_options)
+    made: LiveSource | ReplayableSource = registry.get("source", settings.source).factory(
+        settings.source_options
+    )
     return made
 
 
@@ -70,5 +73,14 @@ def identify(settings: Settings) -> Callable[[Connection], Identity]:
             asterisk_version=connection.asterisk_version,
             system_name=connection.system_name,
         )
+
+    return identity_of
+
+
+def identify_version(settings: Settings) -> Callable[[str], Identity]:
+    """Make what says who the Asterisk is whose version a log tells, before the configuration's overrides."""
+
+    def identity_of(version: str) -> Identity:
+        return identity.resolve(local.facts(settings.etc), asterisk_version=version)
 
     return identity_of

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from amikafka_tail.durable import replace_file
 from amikafka_tail.errors import JournalError
@@ -14,10 +15,14 @@ VERSION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """`epoch` names one life of the journal: offsets of two epochs have nothing to do with each other."""
+    """`epoch` names one life of the journal: offsets of two epochs have nothing to do with each other.
+
+    `bookmark` is where the reader of a source of files stands, in its own words.
+    """
 
     epoch: str
     offset: int
+    bookmark: dict[str, Any] | None = None
 
 
 def load(path: Path) -> Checkpoint | None:
@@ -26,7 +31,9 @@ def load(path: Path) -> Checkpoint | None:
         stored = json.loads(path.read_bytes())
         if stored["version"] != VERSION:
             raise JournalError(f"{path}: is of format {stored['version']}; this amikafka reads {VERSION}")
-        return Checkpoint(epoch=str(stored["epoch"]), offset=int(stored["offset"]))
+        return Checkpoint(
+            epoch=str(stored["epoch"]), offset=int(stored["offset"]), bookmark=stored.get("bookmark")
+        )
     except FileNotFoundError:
         return None
     except OSError as error:

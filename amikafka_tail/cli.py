@@ -18,7 +18,10 @@ from amikafka_tail.dead_letters import DeadLetters
 from amikafka_tail.errors import AmikafkaError, InputError
 from amikafka_tail.metrics import Counters
 from amikafka_tail.producer import libraries
+from amikafka_tail.reader import StreamReader
 from amikafka_tail.service import Service, wait_while_disabled
+from amikafka_tail.sources.files import FilesReader, identified
+from amikafka_tail.sources.replayable import Reader
 
 CONFIGURATION = Path("/etc/asterisk/ami_kafka.conf")
 
@@ -107,16 +110,35 @@ def replay_command(options: argparse.Namespace) -> int:
     logs.set_up(configuration.log_level)
     messages = build.messages(configuration, registry)
     counters = Counters()
-    with contextlib.ExitStack() as files:
-        recordings = [files.enter_context(contextlib.closing(_open(name))) for name in options.input]
+    bookmark = replay.Bookmark(options.resume) if options.resume else None
+    if bookmark is not None and options.source != "eventlog":
+        raise InputError("--resume goes with --from eventlog")
+    with contextlib.ExitStack() as opened:
+        inputs: list[tuple[str, Reader]]
+        found: FilesReader | None = None
+        if options.source == "eventlog":
+            found = _open_logs(options.input, bookmark, configuration, counters, opened)
+            inputs = [(", ".join(options.input), found)]
+        else:
+            recordings = [opened.enter_context(contextlib.closing(_open(name))) for name in options.input]
+            inputs = [(each.name, StreamReader(each, 0, counters=counters)) for each in recordings]
+
+        def delivered(position: int) -> None:
+            if bookmark is not None and found is not None:
+                reader = found
+                bookmark.note(lambda: reader.bookmark(position))
+
         replay.replay(
-            recordings,
+            inputs,
+            delivered=delivered,
             messages=messages,
             connect=lambda: replay.Printer(sys.stdout) if to_output else build.producer(configuration),
             dead_letters=DeadLetters(options.dead_letter),
             counters=counters,
             out=sys.stderr,
         )
+    if bookmark is not None:
+        bookmark.remove()
     print(
         f"amikafka: {counters.events} events read, {counters.sent} messages"
         f" {'printed' if to_output else 'delivered'}, {counters.filtered} filtered,"
@@ -133,6 +155,32 @@ def _open(name: str) -> replay.Recording:
         return replay.Recording(Path(name).open("rb"), name)
     except OSError as error:
         raise InputError(f"{name}: {error.strerror}") from error
+
+
+def _open_logs(
+    names: Sequence[str],
+    bookmark: replay.Bookmark | None,
+    configuration: Settings,
+    counters: Counters,
+    opened: contextlib.ExitStack,
+) -> FilesReader:
+    """Open log files in any form, the oldest first; `-` is standard input."""
+    paths = []
+    try:
+        for name in names:
+            if name == "-":
+                copy = opened.enter_context(contextlib.closing(replay.copied(sys.stdin.buffer)))
+                paths.append(Path(f"/proc/self/fd/{copy.fileno()}"))
+            else:
+                paths.append(Path(name))
+        return FilesReader(
+            paths,
+            bookmark=bookmark.load() if bookmark is not None else None,
+            counters=counters,
+            identity=identified(build.identify_version(configuration), paths),
+        )
+    except OSError as error:
+        raise InputError(f"{error.filename}: {error.strerror}") from error
 
 
 def show_plugins(_options: argparse.Namespace) -> int:
@@ -190,13 +238,23 @@ def _parser() -> argparse.ArgumentParser:
     replaying = add("replay", replay_command, "publish captured AMI streams through the same pipeline")
     add_configuration(replaying)
     replaying.add_argument(
-        "--from", dest="source", choices=["ami"], default="ami", help="what the inputs are (default: ami)"
+        "--from",
+        dest="source",
+        choices=["ami", "eventlog"],
+        default="ami",
+        help="what the inputs are: streams of the manager interface, or log files in any form (default: ami)",
     )
     replaying.add_argument(
         "--to",
         choices=["kafka", "-"],
         default="kafka",
         help="where the messages go: kafka, or - to print them as JSON lines (default: kafka)",
+    )
+    replaying.add_argument(
+        "--resume",
+        type=Path,
+        metavar="FILE",
+        help="note in FILE how far it is, and go on there if it was broken off; with --from eventlog",
     )
     replaying.add_argument(
         "--dead-letter",

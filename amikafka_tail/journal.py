@@ -127,7 +127,7 @@ class Journal:
         self._dropped_tail = (0, b"")
         self._unsynced: set[Path] = set()
         self.dropped: list[Dropped] = []
-        self._lock = _lock(directory)
+        self._lock = lock_directory(directory)
         try:
             self._segments = [_Segment(directory, start) for start in _starts(directory)]
             if not self._segments or self._segments[-1].end < start_at:
@@ -359,7 +359,8 @@ class Journal:
         return connections
 
 
-def _lock(directory: Path) -> int:
+def lock_directory(directory: Path) -> int:
+    """Keep other processes out of a directory; return the descriptor to close. Raises `JournalError`."""
     try:
         directory.mkdir(mode=0o750, parents=True, exist_ok=True)
         descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)

@@ -19,6 +19,8 @@ DISTRIBUTION = "amikafka-tail"
 LOAD_VARIABLE = "AMIKAFKA_LOAD_PLUGINS"
 BUILT_INS = (
     "amikafka_tail.sources.manager",
+    "amikafka_tail.sources.eventlog",
+    "amikafka_tail.sources.spool",
     "amikafka_tail.filters.eventfilter",
     "amikafka_tail.formats.json",
     "amikafka_tail.formats.ami",

@@ -10,17 +10,28 @@ import tempfile
 import time
 from base64 import b64encode
 from collections.abc import Callable, Sequence
-from typing import BinaryIO, TextIO
+from pathlib import Path
+from typing import Any, BinaryIO, TextIO
 
 from amikafka_tail.ami.framing import END
 from amikafka_tail.config.identity import Identity
 from amikafka_tail.dead_letters import DeadLetters
+from amikafka_tail.durable import replace_file
+from amikafka_tail.errors import InputError
 from amikafka_tail.journal import Moment
 from amikafka_tail.metrics import Counters
 from amikafka_tail.pipeline import Messages, Pipeline, Sender
-from amikafka_tail.reader import StreamReader
+from amikafka_tail.sources.replayable import Reader
 
 log = logging.getLogger("amikafka.replay")
+
+
+def copied(pipe: BinaryIO) -> BinaryIO:
+    """Return a temporary file with all that comes from a pipe. Blocks until its end."""
+    copy = tempfile.TemporaryFile()  # noqa: SIM115, the caller closes it
+    shutil.copyfileobj(pipe, copy)
+    copy.flush()
+    return copy
 
 
 class Recording:
@@ -28,10 +39,7 @@ class Recording:
 
     def __init__(self, file: BinaryIO, name: str) -> None:
         if not file.seekable():
-            copy = tempfile.TemporaryFile()  # noqa: SIM115, it lives as long as this object
-            shutil.copyfileobj(file, copy)
-            copy.flush()
-            file = copy
+            file = copied(file)
         self.name = name
         self._file = file
         status = os.fstat(file.fileno())
@@ -115,22 +123,21 @@ class Printer:
 class Progress:
     """A line on a terminal that says how far it is; nothing where standard error is not one."""
 
-    def __init__(self, total: int, out: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
-        self._total = max(total, 1)
+    def __init__(self, out: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         self._out = out if out.isatty() else None
         self._clock = clock
         self._started = clock()
         self._next = self._started
 
-    def show(self, done: int, events: int) -> None:
+    def show(self, done: int, total: int, events: int) -> None:
         """Draw the line, some times a second."""
         now = self._clock()
         if self._out is None or now < self._next:
             return
         self._next = now + 0.2
         seconds = max(now - self._started, 1e-6)
-        left = seconds * (self._total - done) / done if done else 0.0
-        share = done / self._total
+        left = seconds * (total - done) / done if done else 0.0
+        share = done / max(total, 1)
         bar = ("#" * int(share * 30)).ljust(30)
         self._out.write(
             f"\r[{bar}] {share:4.0%}  {events} events  {events / seconds:.0f}/s  {left:.0f} s left "
@@ -144,25 +151,56 @@ class Progress:
             self._out.flush()
 
 
+class Bookmark:
+    """A file that says how far a replay is, so that it can go on there. Gone when the replay has ended."""
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self._path = path
+        self._clock = clock
+        self._next = 0.0
+
+    def load(self) -> dict[str, Any] | None:
+        """Return what an earlier run noted, `None` where there is nothing. Raises `InputError`."""
+        try:
+            return dict(json.loads(self._path.read_bytes()))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError) as error:
+            raise InputError(f"{self._path}: is no note of a replay: {error}") from error
+
+    def note(self, place: Callable[[], dict[str, Any] | None]) -> None:
+        """Note a place, once a second."""
+        if self._clock() >= self._next:
+            self._next = self._clock() + 1.0
+            if (found := place()) is not None:
+                replace_file(self._path, json.dumps(found).encode() + b"\n")
+
+    def remove(self) -> None:
+        """The replay has ended."""
+        self._path.unlink(missing_ok=True)
+
+
 def replay(
-    recordings: Sequence[Recording],
+    inputs: Sequence[tuple[str, Reader]],
     *,
     messages: Messages,
     connect: Callable[[], Sender],
     dead_letters: DeadLetters,
     counters: Counters,
     out: TextIO,
+    delivered: Callable[[int], None] = lambda _position: None,
 ) -> None:
-    """Publish every event of the recordings, in order; return when all are delivered. Blocks.
+    """Publish every event of the inputs, in order; return when all are delivered. Blocks.
 
-    What cannot be published is in the dead letters and in the counts.
+    What cannot be published is in the dead letters and in the counts. `delivered` is told now and then up to
+    which offset of the present input all is delivered.
     """
-    progress = Progress(sum(recording.end for recording in recordings), out)
+    progress = Progress(out)
     done = 0
     try:
-        for recording in recordings:
+        for index, (name, reader) in enumerate(inputs):
             pipeline = Pipeline(
-                StreamReader(recording, 0, counters=counters),
+                reader,
                 messages=messages,
                 connect=connect,
                 dead_letters=dead_letters,
@@ -172,11 +210,13 @@ def replay(
             while not pipeline.exhausted:
                 if not pipeline.step():
                     pipeline.take_reports(0.05)
-                progress.show(done + pipeline.ledger.position, counters.events)
+                total = done + sum(each.end for _, each in inputs[index:])
+                progress.show(done + pipeline.ledger.position, total, counters.events)
+                delivered(pipeline.ledger.position)
             pipeline.producer.discard()
-            done += recording.end
+            done += reader.end
             if pipeline.partial.strip():
                 counters.torn += 1
-                log.warning("%s: ends in the middle of an event: %r", recording.name, pipeline.partial[:80])
+                log.warning("%s: ends in the middle of an event: %r", name, pipeline.partial[:80])
     finally:
         progress.clear()

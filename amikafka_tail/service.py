@@ -4,30 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import select
 import signal
 import socket
 import time
 import uuid
 from collections.abc import Callable
-from pathlib import Path
 from types import FrameType
 
 from amikafka_tail import __version__, build, checkpoint, logs
-from amikafka_tail.checkpoint import Checkpoint
 from amikafka_tail.config.settings import Settings
 from amikafka_tail.dead_letters import DeadLetters
 from amikafka_tail.errors import AmikafkaError, ConfigError
-from amikafka_tail.handover import DescriptorStore, take_descriptors
-from amikafka_tail.journal import Journal
+from amikafka_tail.intake import checkpoint_path, open_intake, refuse_other_kind
 from amikafka_tail.metrics import Counters
 from amikafka_tail.notify import Notifier
 from amikafka_tail.pipeline import Pipeline
 from amikafka_tail.plugins import Registry
 from amikafka_tail.producer import libraries
-from amikafka_tail.reader import StreamReader
-from amikafka_tail.recorder import Recorder
 from amikafka_tail.syncer import Syncer
 
 DRAIN_SECONDS = 5.0
@@ -35,8 +29,6 @@ DRAIN_SECONDS = 5.0
 ACTIVE_SECONDS = 1.0
 """After the last progress the loop looks for reports every ms; later only some times a second."""
 STATUS_SECONDS = 5.0
-LAST_EVENT_SECONDS = 0.5
-"""How long a stop waits for the rest of an event that Asterisk has begun to send."""
 
 log = logging.getLogger("amikafka")
 
@@ -63,53 +55,33 @@ class Service:
         self._wake_reader.setblocking(False)
         self._wake_writer.setblocking(False)
 
-        directory = settings.journal.directory
-        stored = checkpoint.load(directory / "checkpoint.json")
-        self._journal = Journal(
-            directory / "journal",
-            segment_bytes=settings.journal.segment_bytes,
-            max_bytes=settings.journal.max_bytes,
-            start_at=stored.offset if stored else 0,
+        path = checkpoint_path(settings, registry)
+        stored = checkpoint.load(path)
+        self._intake = open_intake(
+            settings, registry, stored=stored, counters=self._counters, wake=self._wake
         )
-        self._dead_letters = DeadLetters(directory / "dead-letter.jsonl")
-        position = stored.offset if stored else self._journal.start
+        self._dead_letters = DeadLetters(settings.journal.directory / "dead-letter.jsonl")
+        position = stored.offset if stored else self._intake.start
         self._pipeline = self._make_pipeline(position, in_block=stored is None and position > 0)
-        self._recorder = self._make_recorder()
-        self._recorder.resume(take_descriptors(os.environ))
-        self._syncer = self._make_syncer(directory / "checkpoint.json", stored, position)
+        self._syncer = Syncer(
+            path,
+            epoch=stored.epoch if stored else uuid.uuid4().hex,
+            stored=position,
+            position=lambda: self._pipeline.ledger.position,
+            bookmark=self._intake.bookmark,
+            end=lambda: self._intake.end,
+            sync=self._intake.sync,
+            interval=settings.journal.fsync_interval,
+        )
 
     def _make_pipeline(self, position: int, *, in_block: bool = False) -> Pipeline:
         return Pipeline(
-            StreamReader(self._journal, position, in_block=in_block, counters=self._counters),
+            self._intake.reader_at(position, in_block=in_block),
             messages=build.messages(self._settings, self._registry),
             connect=lambda: build.producer(self._settings),
             dead_letters=self._dead_letters,
             counters=self._counters,
             clock=time.monotonic,
-        )
-
-    def _make_recorder(self) -> Recorder:
-        return Recorder(
-            build.source(self._settings, self._registry),
-            self._journal,
-            identify=build.identify(self._settings),
-            counters=self._counters,
-            wake=self._wake,
-            clock=time.monotonic,
-            now_ms=lambda: time.time_ns() // 1_000_000,
-            store=DescriptorStore(os.environ.get("NOTIFY_SOCKET")),
-            key=build.source_key(self._settings),
-        )
-
-    def _make_syncer(self, path: Path, stored: Checkpoint | None, position: int) -> Syncer:
-        return Syncer(
-            path,
-            epoch=stored.epoch if stored else uuid.uuid4().hex,
-            stored=position,
-            position=lambda: self._pipeline.ledger.position,
-            end=lambda: self._journal.end,
-            sync=self._journal.sync,
-            interval=self._settings.journal.fsync_interval,
         )
 
     def run(self) -> None:
@@ -139,17 +111,12 @@ class Service:
 
     def _round(self) -> bool:
         """Record what has come, send a chunk, release what is delivered; return whether anything moved."""
-        moved = self._recorder.collect()
+        moved = self._intake.collect()
         before = self._pipeline.ledger.position
         moved |= self._pipeline.step()
         if moved or self._pipeline.ledger.position != before:
             self._active_until = time.monotonic() + ACTIVE_SECONDS
-        # Even before the checkpoint is stored: on a full disk it can only be stored after this.
-        self._journal.release(self._pipeline.ledger.position)
-        if self._recorder.disk_problem is not None:
-            self._journal.free(self._pipeline.ledger.position)
-        if self._journal.dropped:
-            self._tell_loss()
+        self._intake.release(self._pipeline.ledger.position)
         return moved
 
     def _wait(self) -> None:
@@ -160,33 +127,19 @@ class Service:
             self._pipeline.take_reports(0.001)
             return
         resume = self._pipeline.paused_until
-        due = min(
-            self._recorder.deadline(), self._next_status, self._next_status if resume is None else resume
-        )
+        due = min(self._intake.deadline(), self._next_status, self._next_status if resume is None else resume)
         # librdkafka has no descriptor to wait on, and tells of errors only when it is asked.
         timeout = min(max(due - now, 0.0), 0.02 if waiting_for_reports else 1.0)
         descriptors = [self._wake_reader.fileno()]
-        if (descriptor := self._recorder.fileno()) is not None:
+        if (descriptor := self._intake.fileno()) is not None:
             descriptors.append(descriptor)
         ready, _, _ = select.select(descriptors, [], [], timeout)
         if self._wake_reader.fileno() in ready:
             self._wake_reader.recv(4096)
 
-    def _tell_loss(self) -> None:
-        for dropped in self._journal.dropped:
-            self._counters.lost += dropped.events
-            log.error(
-                "the journal is full, its oldest segment was dropped: lost_events=%d lost_bytes=%d offset=%d"
-                " ([journal] max_bytes says how much it may hold)",
-                dropped.events,
-                dropped.end - dropped.start,
-                dropped.start,
-            )
-        self._journal.dropped.clear()
-
     def _report(self) -> None:
         now = time.monotonic()
-        state = self._recorder.disk_problem or self._recorder.problem or "connected"
+        state = self._intake.state
         if now < self._next_status and state == self._status:
             return
         seconds = max(now - self._next_status + STATUS_SECONDS, 0.1)
@@ -205,6 +158,7 @@ class Service:
         previous = self._settings
         try:
             settings = self._load()
+            refuse_other_kind(settings, previous)
             build.producer(settings).discard()
             build.messages(settings, self._registry)
         except AmikafkaError as error:
@@ -222,10 +176,8 @@ class Service:
         if settings.journal != previous.journal:
             log.warning("[journal]: what was changed there takes effect with a restart")
         self._pipeline.producer.discard()
+        self._intake.reload(settings)
         self._pipeline = self._make_pipeline(self._pipeline.ledger.position)
-        if (settings.source, settings.source_options) != (previous.source, previous.source_options):
-            source = build.source(settings, self._registry)
-            self._recorder.replace_source(source, build.source_key(settings))
         log.info("configuration reloaded: %s", settings.path)
         self._notifier.tell("READY=1", "STATUS=reloaded")
 
@@ -233,7 +185,7 @@ class Service:
         """Deliver what has been sent, without reading on, for at most `seconds`; go on recording."""
         until = time.monotonic() + seconds
         while not self._pipeline.settled and time.monotonic() < until and not self._stop_requested:
-            self._recorder.collect()
+            self._intake.collect()
             self._pipeline.send_rest()
             self._pipeline.take_reports(0.01)
             self._notifier.keep_alive()
@@ -242,8 +194,7 @@ class Service:
         """Close the connection, deliver what Kafka takes in time, note how far that was."""
         self._stop_requested = False  # a second signal ends the wait
         self._notifier.tell("STOPPING=1", "STATUS=delivering what is left")
-        self._record_to_the_end_of_an_event()
-        self._recorder.close()
+        self._intake.finish()
         until = time.monotonic() + DRAIN_SECONDS
         while not self._pipeline.exhausted and time.monotonic() < until and not self._stop_requested:
             if not self._pipeline.step():
@@ -255,16 +206,10 @@ class Service:
             log.error(
                 "the checkpoint could not be stored: %s: some events will be sent again", error.strerror
             )
-        self._journal.release(self._pipeline.ledger.position)
-        self._journal.close()
+        self._intake.release(self._pipeline.ledger.position)
         self._pipeline.producer.discard()
         log.info("stopped: events=%d lag_bytes=%d", self._counters.events, self._pipeline.lag)
-
-    def _record_to_the_end_of_an_event(self) -> None:
-        until = time.monotonic() + LAST_EVENT_SECONDS
-        while self._recorder.collect() or not self._journal.ends_whole():
-            if not self._recorder.connected or time.monotonic() > until:
-                return
+        self._intake.close()
 
     def _listen_to_signals(self) -> None:
         def stop(_number: int, _frame: FrameType | None) -> None:

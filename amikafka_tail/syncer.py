@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from amikafka_tail import checkpoint
 from amikafka_tail.checkpoint import Checkpoint
@@ -26,6 +27,7 @@ class Syncer:
         epoch: str,
         stored: int,
         position: Callable[[], int],
+        bookmark: Callable[[], dict[str, Any] | None],
         end: Callable[[], int],
         sync: Callable[[], None],
         interval: float,
@@ -34,6 +36,7 @@ class Syncer:
         self._path = path
         self._epoch = epoch
         self._position = position
+        self._bookmark = bookmark
         self._end = end
         self._sync = sync
         self._interval = interval
@@ -58,7 +61,9 @@ class Syncer:
             self._sync()
             self._synced = end
         if position != self.stored or not self._path.exists():
-            checkpoint.store(self._path, Checkpoint(epoch=self._epoch, offset=position))
+            checkpoint.store(
+                self._path, Checkpoint(epoch=self._epoch, offset=position, bookmark=self._bookmark())
+            )
             self.stored = position
 
     def _run(self) -> None:

@@ -15,7 +15,7 @@ from amikafka_tail.ami.sequence import Sequence
 from amikafka_tail.config.identity import Identity
 from amikafka_tail.hookspecs import Register, hookimpl
 from amikafka_tail.metrics import Counters
-from amikafka_tail.sources.logevents import LogEvents
+from amikafka_tail.sources.logevents import LogEvents, version_of
 from amikafka_tail.sources.logfile import Fingerprint, LogFile, Mark
 from amikafka_tail.sources.logtime import LogTimes
 from amikafka_tail.sources.replayable import Chunk
@@ -79,8 +79,8 @@ class _Slice(NamedTuple):
 class EventLogReader:
     """Reads all logs by turns; see `Reader`. Its offsets count what has been read in this process' life.
 
-    `identify` says who the Asterisk is, given the version that its log begins with. `stored` is what
-    `bookmark` returned before.
+    `identify` says who the Asterisk is, given the version that its log begins with. `bookmark` is
+    what the method of that name returned before.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class EventLogReader:
         options: EventLogOptions,
         *,
         position: int = 0,
-        stored: dict[str, Any] | None = None,
+        bookmark: dict[str, Any] | None = None,
         counters: Counters,
         identify: Callable[[str], Identity],
     ) -> None:
@@ -103,7 +103,7 @@ class EventLogReader:
         self._slices: deque[_Slice] = deque()
         self._position = position
         self._followed: dict[Path, _Followed] = {}
-        self._stored = stored or {}
+        self._stored = bookmark or {}
         self._turn = 0
         self.look_for_files()
 
@@ -209,7 +209,7 @@ class EventLogReader:
         return Chunk(start, self._position, self._identity_of(batch.file), events)
 
     def _identity_of(self, file: LogFile) -> Identity:
-        version = _version(file)
+        version = version_of(file)
         if version not in self._identities:
             self._identities[version] = self._identify(version)
         return self._identities[version]
@@ -248,14 +248,29 @@ class EventLogReader:
             piece.file.close()
 
 
-def _version(file: LogFile) -> str:
-    """Return Asterisk's version, which it writes at the beginning of each log (main/logger.c)."""
-    _, found, rest = file.head.partition(b"] Asterisk ")
-    version, built, _ = rest.partition(b" built by ")
-    return version.decode(errors="replace") if found and built and b"\n" not in version else ""
+class EventLogSource:
+    """Makes readers of the logs that the options name."""
+
+    def __init__(self, options: EventLogOptions) -> None:
+        self._options = options
+        self.watch = options.watch
+        self.poll_interval = options.poll_interval
+
+    def open(
+        self,
+        *,
+        position: int,
+        bookmark: dict[str, Any] | None,
+        counters: Counters,
+        identify: Callable[[str], Identity],
+    ) -> EventLogReader:
+        """Return a reader that goes on at the bookmark."""
+        return EventLogReader(
+            self._options, position=position, bookmark=bookmark, counters=counters, identify=identify
+        )
 
 
 @hookimpl
 def register_sources(register: Register) -> None:
     """Register the source."""
-    register("eventlog", EventLogOptions, EventLogReader)
+    register("eventlog", EventLogOptions, EventLogSource)

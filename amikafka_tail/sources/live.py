@@ -51,6 +51,7 @@ class Connection(Protocol):
         """Seconds without a byte after that before the host gives up."""
 
 
+@runtime_checkable
 class LiveSource(Protocol):
     """Makes connections. The host calls it from a thread of its own, one call at a time."""
 

@@ -80,3 +80,10 @@ class LogEvents:
                 " per session, and nothing tells the copies apart (`manager set debug on` numbers them)",
                 file.path,
             )
+
+
+def version_of(file: LogFile) -> str:
+    """Return Asterisk's version, which it writes at the beginning of each log (main/logger.c)."""
+    _, found, rest = file.head.partition(b"] Asterisk ")
+    version, built, _ = rest.partition(b" built by ")
+    return version.decode(errors="replace") if found and built and b"\n" not in version else ""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Literal, NamedTuple, Protocol, final
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Protocol, final, runtime_checkable
 
 from amikafka_tail.ami.event import Event
 from amikafka_tail.config.identity import Identity
+from amikafka_tail.metrics import Counters
 
 
 @final
@@ -62,4 +64,60 @@ class Reader(Protocol):
 
     def again(self, start: int, end: int) -> Iterator[tuple[Event, Identity | None]]:
         """Return the events of a chunk once more, fewer where its bytes are gone. Disturbs no `read`."""
+        ...
+
+
+class FollowingReader(Reader, Protocol):
+    """Reads files that others write: where it stands is stored by the host, in words of its own."""
+
+    @property
+    def problem(self) -> str | None:
+        """Why something cannot be read now, in words."""
+        ...
+
+    @property
+    def directories(self) -> set[Path]:
+        """Where something happens when there is more to read."""
+        ...
+
+    def look_for_files(self) -> None:
+        """Take notice of files that are new. Called now and then."""
+
+    def release(self, position: int) -> None:
+        """Everything before an offset is delivered: it will not be asked for again."""
+
+    def bookmark(self) -> dict[str, Any]:
+        """Return what has been released, as JSON can hold it. May be called from another thread."""
+        ...
+
+    def close(self) -> None:
+        """Close all files."""
+
+
+@runtime_checkable
+class ReplayableSource(Protocol):
+    """A source whose events are in files: nothing has to be recorded."""
+
+    @property
+    def watch(self) -> Literal["inotify", "poll"]:
+        """How to learn of new data."""
+        ...
+
+    @property
+    def poll_interval(self) -> float:
+        """Seconds between two looks where nothing else tells of new data."""
+        ...
+
+    def open(
+        self,
+        *,
+        position: int,
+        bookmark: dict[str, Any] | None,
+        counters: Counters,
+        identify: Callable[[str], Identity],
+    ) -> FollowingReader:
+        """Return a reader that goes on at `bookmark`, its offsets at `position`. Raises `AmikafkaError`.
+
+        `identify` says who the Asterisk is, given its version as far as the files tell.
+        """
         ...

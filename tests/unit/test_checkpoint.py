@@ -67,7 +67,7 @@ def test_storing_replaces_what_was_there(path: Path) -> None:
 
 def test_the_file_is_a_line_of_text_that_names_its_format(path: Path) -> None:
     checkpoint.store(path, OLD)
-    assert path.read_text() == '{"version": 1, "epoch": "one", "offset": 100}\n'
+    assert path.read_text() == '{"version": 1, "epoch": "one", "offset": 100, "bookmark": null}\n'
 
 
 def test_others_may_not_read_the_file(path: Path) -> None:

@@ -11,7 +11,14 @@ from amikafka_tail import __version__, plugins
 from amikafka_tail.errors import PluginError
 from amikafka_tail.formats.json import JsonOptions, json_format
 
-BUILT_INS = [("source", "manager"), ("filter", "eventfilter"), ("format", "json"), ("format", "ami")]
+BUILT_INS = [
+    ("source", "manager"),
+    ("source", "eventlog"),
+    ("source", "spool"),
+    ("filter", "eventfilter"),
+    ("format", "json"),
+    ("format", "ami"),
+]
 GOOD = """
     from dataclasses import dataclass
     from amikafka_tail.api import hookimpl

@@ -14,6 +14,7 @@ from amikafka_tail.config.identity import Identity
 from amikafka_tail.dead_letters import DeadLetters
 from amikafka_tail.metrics import Counters
 from amikafka_tail.pipeline import Messages, Route
+from amikafka_tail.reader import StreamReader
 from amikafka_tail.replay import Printer, Progress, Recording, replay
 
 NOBODY = Identity(entity_id="x", system_name="", asterisk_version="", hostname="vm")
@@ -42,7 +43,7 @@ def replayed(tmp_path: Path, *contents: bytes) -> tuple[list[str], Counters]:
         path.write_bytes(content)
         recordings.append(Recording(path.open("rb"), path.name))
     replay(
-        recordings,
+        [(each.name, StreamReader(each, 0, counters=counters)) for each in recordings],
         messages=messages(),
         connect=lambda: Printer(out),
         dead_letters=DeadLetters(tmp_path / "dead.jsonl"),
@@ -107,11 +108,11 @@ class Terminal(io.StringIO):
 
 def test_progress_is_drawn_on_a_terminal_some_times_a_second() -> None:
     out, now = Terminal(), [100.0]
-    progress = Progress(1000, out, lambda: now[0])
+    progress = Progress(out, lambda: now[0])
     now[0] = 102.0
-    progress.show(500, 300)
+    progress.show(500, 1000, 300)
     assert out.getvalue() == "\r[###############               ]  50%  300 events  150/s  2 s left "
-    progress.show(600, 400)
+    progress.show(600, 1000, 400)
     assert out.getvalue().count("\r") == 1
     progress.clear()
     assert out.getvalue().endswith("\r\033[K")
@@ -119,7 +120,7 @@ def test_progress_is_drawn_on_a_terminal_some_times_a_second() -> None:
 
 def test_no_progress_is_drawn_elsewhere() -> None:
     out = io.StringIO()
-    progress = Progress(1000, out)
-    progress.show(500, 300)
+    progress = Progress(out)
+    progress.show(500, 1000, 300)
     progress.clear()
     assert out.getvalue() == ""

@@ -60,6 +60,7 @@ def syncers(disk: Disk, path: Path) -> Iterator[Callable[[float], Syncer]]:
             epoch="one",
             stored=0,
             position=lambda: disk.position,
+            bookmark=lambda: None,
             end=lambda: disk.end,
             sync=disk.sync,
             interval=interval,

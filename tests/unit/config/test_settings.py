@@ -198,8 +198,8 @@ tls_ca = ca.pem
             "ami_kafka.conf:2: [journal]: max_bytes must be at least twice segment_bytes",
         ),
         (
-            "[general]\nsource = eventlogg\n",
-            'ami_kafka.conf:2: [general] source: "eventlogg": unknown source; there are: manager',
+            "[general]\nsource = snmp\n",
+            'ami_kafka.conf:2: [general] source: "snmp": unknown source; there are: manager, eventlog, spool',
         ),
     ],
 )
@@ -269,7 +269,7 @@ def test_the_shipped_file_names_every_option_with_its_default(etc: Path) -> None
     plain = load(etc, SHIPPED.read_text())
     # What needs something that is not here, or changes what the default is, stays a comment.
     stays = re.compile(
-        r";(eventfilter|connection|sasl|ssl|secret|tls_|port|host|entity|system|asterisk_v|rdkafka|enable_)"
+        r";(eventfilter|connection|sasl|ssl|secret|tls_|port|host|entity|system|asterisk_v|rdkafka|enable_|archive|bad_d)"
     )
     active = "\n".join(
         line[1:] if re.match(r";[a-z_]+ = ", line) and not stays.match(line) else line
@@ -286,6 +286,8 @@ def test_the_shipped_file_leaves_no_option_out(etc: Path) -> None:
     text = SHIPPED.read_text()
     known = {
         "manager": plain_fields(REGISTRY.get("source", "manager").options),
+        "eventlog": plain_fields(REGISTRY.get("source", "eventlog").options),
+        "spool": plain_fields(REGISTRY.get("source", "spool").options),
         "json": plain_fields(REGISTRY.get("format", "json").options),
         "journal": plain_fields(settings.JournalSettings),
     }

@@ -67,7 +67,7 @@ class World:
         if self._reader is None:
             self._reader = EventLogReader(
                 EventLogOptions(**self.options),
-                stored=self.stored,
+                bookmark=self.stored,
                 counters=self.counters,
                 identify=self.identify,
             )

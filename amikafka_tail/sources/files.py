@@ -1,0 +1,157 @@
+"""Reads given files to their ends, one after the other: for `amikafka replay --from eventlog`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from collections.abc import Sequence as Paths
+from pathlib import Path
+from typing import Any
+
+from amikafka_tail.ami.debuglog import LogFramer
+from amikafka_tail.ami.event import Event
+from amikafka_tail.ami.sequence import Sequence
+from amikafka_tail.config.identity import Identity
+from amikafka_tail.errors import InputError
+from amikafka_tail.metrics import Counters
+from amikafka_tail.sources.logevents import LogEvents, version_of
+from amikafka_tail.sources.logfile import LogFile, Mark
+from amikafka_tail.sources.logtime import LogTimes
+from amikafka_tail.sources.replayable import Chunk
+
+CHUNK = 128 * 1024
+
+
+class FilesReader:
+    """Reads files that do not change; see `Reader`. All are the logs of one Asterisk, the oldest first.
+
+    With the `bookmark` of an earlier run it goes on there. Raises `OSError` for a file that cannot be opened,
+    `InputError` where no file has the bookmark's place.
+    """
+
+    def __init__(
+        self,
+        paths: Paths[Path],
+        *,
+        bookmark: dict[str, Any] | None = None,
+        counters: Counters,
+        identity: Identity,
+    ) -> None:
+        self._paths = list(paths)
+        self._make = LogEvents(keep_debug_headers=False, times=LogTimes(), counters=counters)
+        self._identity = identity
+        self._sequence = Sequence()
+        self._begun: list[tuple[int, Path]] = []
+        self._position = 0
+        self._file: LogFile | None = None
+        self._sizes = {path: path.stat().st_size for path in self._paths}
+        if bookmark is not None:
+            self._resume(Mark.from_dict(bookmark))
+
+    def _resume(self, mark: Mark) -> None:
+        while self._paths:
+            file = LogFile(self._paths[0])
+            if file.has(mark):
+                self._take(file)
+                file.start_at(mark.offset, mark.form)  # type: ignore[arg-type]
+                self._begun[0] = (-mark.offset, file.path)
+                return
+            file.close()
+            self._paths.pop(0)
+        raise InputError(f"no input has the place where {mark.path} was left: are these the same files?")
+
+    def _take(self, file: LogFile) -> None:
+        self._paths.pop(0)
+        self._file = file
+        self._begun.append((self._position, file.path))
+
+    @property
+    def position(self) -> int:
+        """Offset that the next read begins at."""
+        return self._position
+
+    @property
+    def end(self) -> int:
+        """Offset of the end, as far as it is known: a compressed file counts as it is until it is read."""
+        rest = sum(self._sizes[path] + 1 for path in self._paths)
+        if self._file is not None:
+            rest += max(0, self._file.size - self._file.framer.position) + 1
+        return self._position + rest
+
+    @property
+    def partial(self) -> bytes:
+        """Nothing: what the end of a file cuts off is set aside."""
+        return b""
+
+    def read(self) -> Chunk | None:
+        """Return what comes next. Raises `OSError`."""
+        if self._file is None:
+            if not self._paths:
+                return None
+            self._take(LogFile(self._paths[0]))
+        file = self._file
+        assert file is not None
+        start, first = file.framer.position, self._position
+        data = file.read(CHUNK)
+        if data:
+            found = file.framer.feed(data)
+            self._position += file.framer.position - start
+        else:
+            rest = file.framer.finish()
+            found = [] if rest is None else [rest]
+            # One more, so that an offset belongs to one file alone.
+            self._position += file.offset - start + 1
+            self._file = None
+        events = list(self._make.events(found, file, self._sequence, first - start))
+        if not data:
+            file.close()
+        return Chunk(first, self._position, self._identity, iter(events))
+
+    def seek(self, position: int) -> None:
+        """Go on at the end of a chunk. Copies of what comes before it may be published again."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        while len(self._begun) > 1 and self._begun[-1][0] > position:
+            self._paths.insert(0, self._begun.pop()[1])
+        self._sequence = Sequence()
+        self._position = position
+        if self._begun:
+            start, path = self._begun[-1]
+            self._paths.insert(0, path)
+            self._begun.pop()
+            self._take(LogFile(path))
+            self._begun[-1] = (start, path)
+            assert self._file is not None
+            self._file.start_at(position - start)
+
+    def again(self, start: int, end: int) -> Iterator[tuple[Event, Identity | None]]:
+        """Return the events of a chunk once more."""
+        begun = next((each for each in reversed(self._begun) if each[0] <= start), None)
+        if begun is not None:
+            file = LogFile(begun[1])
+            found = LogFramer(start - begun[0]).feed(file.read_at(start - begun[0], end - start))
+            file.close()
+            for event in self._make.again(found, begun[0]):
+                yield event, self._identity
+
+    def bookmark(self, position: int) -> dict[str, Any] | None:
+        """Return the place of an offset up to which all is delivered, `None` before the first file."""
+        begun = next((each for each in reversed(self._begun) if each[0] <= position), None)
+        if begun is None:
+            return None
+        file = LogFile(begun[1])
+        try:
+            return file.mark(position - begun[0]).as_dict()
+        finally:
+            file.close()
+
+
+def identified(identify: Callable[[str], Identity], paths: Paths[Path]) -> Identity:
+    """Return who the Asterisk is whose logs these are, its version as the first of them says."""
+    for path in paths:
+        file = LogFile(path)
+        version = version_of(file)
+        file.close()
+        if version:
+            return identify(version)
+    return identify("")

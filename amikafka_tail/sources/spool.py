@@ -1,0 +1,328 @@
+"""The source `spool`: a directory into which finished files of events are put."""
+
+from __future__ import annotations
+
+import fcntl
+import fnmatch
+import json
+import logging
+import os
+import shutil
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from amikafka_tail.ami.debuglog import LogFramer
+from amikafka_tail.ami.event import Event
+from amikafka_tail.ami.sequence import Sequence
+from amikafka_tail.config.identity import Identity
+from amikafka_tail.errors import SourceDisconnected
+from amikafka_tail.hookspecs import Register, hookimpl
+from amikafka_tail.metrics import Counters
+from amikafka_tail.sources.logevents import LogEvents
+from amikafka_tail.sources.logfile import LogFile, Mark
+from amikafka_tail.sources.logtime import LogTimes
+from amikafka_tail.sources.replayable import Chunk
+
+CHUNK = 128 * 1024
+REASON = ".reason"
+MAX_OPEN = 64
+"""Files that may wait for Kafka at once; reading on waits for the first."""
+
+log = logging.getLogger("amikafka.spool")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpoolOptions:
+    """Options of the section `[spool]`."""
+
+    directory: Path = Path("/var/spool/amikafka")
+    pattern: str = "*.ami"
+    after: Literal["delete", "archive"] = "delete"
+    """What becomes of a file when Kafka has acknowledged every event in it."""
+    archive_directory: Path | None = None
+    bad_directory: Path | None = None
+    """Where files go that cannot be read or hold no events; `bad` in the spool directory by default."""
+    settle: float = field(default=2.0, metadata={"unit": "seconds", "minimum": 0, "maximum": 3600})
+    """How long a file must not have changed, where the kernel does not say whether somebody writes to it."""
+    watch: Literal["inotify", "poll"] = "inotify"
+    poll_interval: float = field(default=1.0, metadata={"unit": "seconds", "minimum": 0.01, "maximum": 3600})
+
+    def __post_init__(self) -> None:
+        if (self.after == "archive") != (self.archive_directory is not None):
+            raise ValueError("after = archive needs archive_directory, and the other way round")
+        if "/" in self.pattern:
+            raise ValueError(f'pattern "{self.pattern}" is for names of files, without directories')
+
+
+class _Spooled:
+    """A file of the spool: its first offset among the reader's, and whether it held events."""
+
+    def __init__(self, file: LogFile, start: int) -> None:
+        self.file = file
+        self.start = start - file.offset
+        self.end: int | None = None
+        self.sequence = Sequence()
+        self.events = 0
+
+
+class SpoolReader:
+    """Reads whole files in order of their names; see `FollowingReader`. `now` gives the time of day.
+
+    A file is finished when nobody has it open for writing, which the kernel tells about one's own files
+    (fcntl(2), F_SETLEASE), or else when it has not changed for `settle` seconds.
+    """
+
+    def __init__(
+        self,
+        options: SpoolOptions,
+        *,
+        position: int = 0,
+        bookmark: dict[str, Any] | None = None,
+        counters: Counters,
+        identity: Identity,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._options = options
+        self._identity = identity
+        self._now = now
+        self._make = LogEvents(keep_debug_headers=False, times=LogTimes(), counters=counters)
+        self._bad = options.bad_directory or options.directory / "bad"
+        self._open: deque[_Spooled] = deque()
+        self._position = position
+        self._read: set[str] = set()
+        self._names: deque[str] = deque()
+        self._mark = Mark.from_dict(bookmark["mark"]) if bookmark and bookmark.get("mark") else None
+        self._bookmark: dict[str, Any] = bookmark or {}
+        self.problem: str | None = None
+        for directory in (options.directory, self._bad, options.archive_directory):
+            if directory is not None:
+                _make_directory(directory)
+        self.look_for_files()
+
+    @property
+    def position(self) -> int:
+        """Offset that the next read begins at."""
+        return self._position
+
+    @property
+    def end(self) -> int:
+        """Offset of the end of the file that is being read; the files after it are not counted."""
+        present = self._present
+        return self._position + (max(0, present.file.size - present.file.framer.position) if present else 0)
+
+    @property
+    def partial(self) -> bytes:
+        """Nothing: a file is finished."""
+        return b""
+
+    @property
+    def directories(self) -> set[Path]:
+        """The spool directory."""
+        return {self._options.directory}
+
+    @property
+    def _present(self) -> _Spooled | None:
+        return self._open[-1] if self._open and self._open[-1].end is None else None
+
+    def look_for_files(self) -> None:
+        """Take notice of files that are new. Raises nothing: what is wrong is in `problem`."""
+        try:
+            entries = [path.name for path in self._options.directory.iterdir()]
+        except OSError as error:
+            self.problem = f"{self._options.directory}: {error.strerror}"
+            return
+        self.problem = None
+        names = [
+            name
+            for name in entries
+            if name not in self._read and not name.startswith(".")
+            if fnmatch.fnmatchcase(name, self._options.pattern)
+        ]
+        self._names = deque(sorted(names))
+
+    def read(self) -> Chunk | None:
+        """Return what comes next."""
+        if self._present is None:
+            self._begin_next()
+        spooled = self._present
+        if spooled is None:
+            return None
+        file = spooled.file
+        start = file.framer.position
+        data = file.read(CHUNK)
+        if data:
+            found = file.framer.feed(data)
+        else:
+            rest = file.framer.finish()
+            found = [] if rest is None else [rest]
+        end = file.framer.position if data else file.offset
+        spooled.events += sum(not each.torn for each in found)
+        first = self._position
+        self._position += end - start
+        if not data:
+            # One more, so that an offset belongs to one file alone.
+            self._position += 1
+            spooled.end = self._position
+        events = self._make.events(found, file, spooled.sequence, spooled.start)
+        return Chunk(first, self._position, self._identity, events)
+
+    def _begin_next(self) -> None:
+        if len(self._open) >= MAX_OPEN:
+            return
+        while self._names:
+            name = self._names[0]
+            path = self._options.directory / name
+            try:
+                if not path.is_file():
+                    raise OSError(0, "it is no regular file")
+                if not self._is_finished(path):
+                    return  # the order of names is the order of events: those after it wait
+                file = LogFile(path)
+            except FileNotFoundError:
+                self._names.popleft()
+                continue
+            except OSError as error:
+                self._names.popleft()
+                self._set_aside(path, f"cannot be read: {error.strerror}")
+                continue
+            self._names.popleft()
+            self._read.add(name)
+            if self._mark is not None and file.has(self._mark):
+                file.start_at(self._mark.offset, self._mark.form)  # type: ignore[arg-type]
+            self._mark = None
+            self._open.append(_Spooled(file, self._position))
+            return
+
+    def _is_finished(self, path: Path) -> bool:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            # Whoever opens it for writing just now waits for a moment, and we hear of it by a signal.
+            fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)  # which is ignored unless asked for
+            fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+            fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+        except BlockingIOError:
+            return False
+        except OSError:  # another's file, or a file system without leases
+            return self._now() - os.fstat(descriptor).st_mtime >= self._options.settle
+        finally:
+            os.close(descriptor)
+        return True
+
+    def seek(self, position: int) -> None:
+        """Go on at the end of a chunk."""
+        self.release(position)
+        for index, spooled in enumerate(list(self._open)):
+            if index:
+                self._read.discard(spooled.file.path.name)
+                spooled.file.close()
+        if self._open:
+            first = self._open[0]
+            self._open = deque([first])
+            first.end = None
+            first.file.start_at(position - first.start, first.file.framer.form)
+        self._position = position
+        self.look_for_files()
+
+    def again(self, start: int, end: int) -> Iterator[tuple[Event, Identity | None]]:
+        """Return the events of a chunk once more."""
+        for spooled in self._open:
+            if spooled.start <= start and (spooled.end is None or end <= spooled.end):
+                file = spooled.file
+                framer = LogFramer(start - spooled.start, file.framer.form)
+                found = framer.feed(file.read_at(start - spooled.start, end - start))
+                for event in self._make.again(found, spooled.start):
+                    yield event, self._identity
+
+    def release(self, position: int) -> None:
+        """Everything before an offset is delivered: see to the files that are done."""
+        while self._open and self._open[0].end is not None and self._open[0].end <= position:
+            self._finish(self._open.popleft())
+        if self._open and position > self._open[0].start:
+            file = self._open[0].file
+            offset = min(position - self._open[0].start, file.size)
+            self._bookmark = {"mark": file.mark(offset).as_dict()}
+
+    def _finish(self, spooled: _Spooled) -> None:
+        path = spooled.file.path
+        spooled.file.close()
+        try:
+            if not spooled.events:
+                self._set_aside(path, "holds no events")
+            elif self._options.archive_directory is not None:
+                _move(path, self._options.archive_directory)
+            else:
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            log.error("%s: is delivered and cannot be taken away: %s", path, error.strerror)
+            return  # it is not read again as long as this process lives
+        self._read.discard(path.name)
+
+    def _set_aside(self, path: Path, reason: str) -> None:
+        try:
+            moved = _move(path, self._bad)
+            moved.with_name(moved.name + REASON).write_text(
+                json.dumps({"file": path.name, "reason": reason}) + "\n"
+            )
+        except OSError as error:
+            self._read.add(path.name)
+            log.error("%s: %s, and it cannot be moved to %s: %s", path, reason, self._bad, error.strerror)
+            return
+        log.error("%s: %s: moved to %s", path, reason, moved)
+
+    def bookmark(self) -> dict[str, Any]:
+        """Return how far the first file is delivered. May be called from another thread."""
+        return self._bookmark
+
+    def close(self) -> None:
+        """Close the files."""
+        for spooled in self._open:
+            spooled.file.close()
+
+
+def _make_directory(directory: Path) -> None:
+    try:
+        directory.mkdir(mode=0o750, parents=True, exist_ok=True)
+    except OSError as error:
+        raise SourceDisconnected(f"{directory}: cannot be made: {error.strerror} ([spool])") from error
+
+
+def _move(path: Path, directory: Path) -> Path:
+    """Move a file into a directory under a name that is free there; return where it is."""
+    target, number = directory / path.name, 1
+    while target.exists():
+        target, number = directory / f"{path.name}.{number}", number + 1
+    shutil.move(path, target)
+    return target
+
+
+class SpoolSource:
+    """Makes readers of the spool directory."""
+
+    def __init__(self, options: SpoolOptions) -> None:
+        self._options = options
+        self.watch = options.watch
+        self.poll_interval = options.poll_interval
+
+    def open(
+        self,
+        *,
+        position: int,
+        bookmark: dict[str, Any] | None,
+        counters: Counters,
+        identify: Callable[[str], Identity],
+    ) -> SpoolReader:
+        """Return a reader that goes on at the bookmark."""
+        return SpoolReader(
+            self._options, position=position, bookmark=bookmark, counters=counters, identity=identify("")
+        )
+
+
+@hookimpl
+def register_sources(register: Register) -> None:
+    """Register the source."""
+    register("spool", SpoolOptions, SpoolSource)

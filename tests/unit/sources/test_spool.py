@@ -1,0 +1,229 @@
+"""The source spool: whole files, each taken away when all of it is delivered."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from amikafka_tail.ami.event import Event
+from amikafka_tail.config.identity import Identity
+from amikafka_tail.metrics import Counters
+from amikafka_tail.sources import spool
+from amikafka_tail.sources.replayable import Unpublishable
+from amikafka_tail.sources.spool import SpoolOptions, SpoolReader
+
+NOBODY = Identity(entity_id="x", system_name="", asterisk_version="", hostname="vm")
+
+
+def events(*numbers: int) -> bytes:
+    return b"".join(b"Event: A\r\nNumber: %d\r\n\r\n" % number for number in numbers)
+
+
+class World:
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory / "spool"
+        self.archive = directory / "archive"
+        self.directory.mkdir()
+        self.counters = Counters()
+        self.options: dict[str, Any] = {}
+        self.bookmark: dict[str, Any] | None = None
+        self.now = 2_000_000_000.0
+        self.torn: list[Unpublishable] = []
+        self._reader: SpoolReader | None = None
+
+    @property
+    def reader(self) -> SpoolReader:
+        if self._reader is None:
+            self._reader = SpoolReader(
+                SpoolOptions(directory=self.directory, **self.options),
+                bookmark=self.bookmark,
+                counters=self.counters,
+                identity=NOBODY,
+                now=lambda: self.now,
+            )
+        return self._reader
+
+    def put(self, name: str, data: bytes) -> Path:
+        path = self.directory / name
+        path.write_bytes(data)
+        return path
+
+    def read(self, chunks: int = 10_000, *, deliver: bool = True) -> list[int]:
+        self.reader.look_for_files()
+        numbers = []
+        for _ in range(chunks):
+            chunk = self.reader.read()
+            if chunk is None:
+                break
+            for each in chunk.events:
+                if isinstance(each, Event):
+                    numbers.append(int(each.get("Number") or ""))
+                else:
+                    self.torn.append(each)
+        if deliver:
+            self.reader.release(self.reader.position)
+        return numbers
+
+    def restart(self) -> None:
+        if self._reader is not None:
+            self.bookmark = json.loads(json.dumps(self._reader.bookmark()))
+            self._reader.close()
+            self._reader = None
+
+    @property
+    def left(self) -> list[str]:
+        return sorted(path.name for path in self.directory.iterdir() if path.is_file())
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    made = World(tmp_path)
+    yield made
+    made.restart()
+
+
+def test_files_are_read_in_order_of_name_and_deleted(world: World) -> None:
+    world.put("b.ami", events(2))
+    world.put("a.ami", events(0, 1))
+    world.put("c.other", events(9))
+    assert world.read() == [0, 1, 2]
+    assert world.left == ["c.other"]
+
+
+def test_a_file_stays_until_all_of_it_is_delivered(world: World) -> None:
+    world.put("a.ami", events(0, 1))
+    world.put("b.ami", events(2))
+    assert world.read(deliver=False) == [0, 1, 2]
+    assert world.left == ["a.ami", "b.ami"]
+    world.reader.release(len(events(0, 1)))
+    assert world.left == ["a.ami", "b.ami"]
+    world.reader.release(len(events(0, 1)) + 1)
+    assert world.left == ["b.ami"]
+    world.reader.release(world.reader.position)
+    assert world.left == []
+
+
+def test_a_file_that_is_being_written_is_left_alone(world: World) -> None:
+    path = world.directory / "a.ami"
+    with path.open("wb") as writing:
+        writing.write(events(0))
+        writing.flush()
+        world.put("b.ami", events(1))
+        assert world.read() == []
+        writing.write(events(5))
+    assert world.read() == [0, 5, 1]
+
+
+def test_delivered_files_can_be_archived(world: World) -> None:
+    world.options = {"after": "archive", "archive_directory": world.archive}
+    world.put("a.ami", events(0))
+    assert world.read() == [0]
+    world.put("a.ami", events(1))
+    assert world.read() == [1]
+    assert (world.archive / "a.ami").read_bytes() == events(0)
+    assert (world.archive / "a.ami.1").read_bytes() == events(1)
+    assert world.left == []
+
+
+@pytest.mark.parametrize("data", [b"", b"nothing of interest\n" * 10, bytes(range(256))])
+def test_a_file_without_events_goes_to_the_bad_ones_with_the_reason(world: World, data: bytes) -> None:
+    world.put("a.ami", data)
+    world.put("b.ami", events(0))
+    assert world.read() == [0]
+    assert world.left == []
+    bad = world.directory / "bad"
+    assert (bad / "a.ami").read_bytes() == data
+    assert json.loads((bad / "a.ami.reason").read_text()) == {"file": "a.ami", "reason": "holds no events"}
+
+
+def test_a_directory_among_the_files_is_set_aside(world: World) -> None:
+    (world.directory / "a.ami").mkdir()
+    world.put("b.ami", events(0))
+    assert world.read() == [0]
+    assert (world.directory / "bad" / "a.ami").is_dir()
+
+
+def test_what_the_end_of_a_file_cuts_off_is_set_aside(world: World) -> None:
+    world.put("a.ami", events(0) + b"Event: A\r\nNumb")
+    assert world.read() == [0]
+    assert [each.raw for each in world.torn] == [b"Event: A\r\nNumb"]
+    assert world.left == []
+
+
+def test_the_debug_log_and_compressed_files_can_be_spooled_too(world: World) -> None:
+    world.options["pattern"] = "*.gz"
+    log = b"[2026-11-23 09:30:23.739] VERBOSE[1] manager.c: <-- Examining AMI event (1): -->\n"
+    world.put("a.gz", gzip.compress(log + events(7) + b"\n"))
+    assert world.read() == [7]
+
+
+def test_a_restart_goes_on_in_the_middle_of_a_file(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spool, "CHUNK", 60)
+    world.put("a.ami", events(*range(10)))
+    first = world.read(2)
+    assert 0 < len(first) < 10
+    world.restart()
+    assert first + world.read() == list(range(10))
+    assert world.left == []
+
+
+def test_a_restart_after_all_was_delivered_begins_with_what_is_there(world: World) -> None:
+    world.put("a.ami", events(0))
+    assert world.read() == [0]
+    world.restart()
+    world.put("b.ami", events(1))
+    assert world.read() == [1]
+
+
+def test_going_back_reads_again_what_was_not_delivered(world: World) -> None:
+    world.put("a.ami", events(0, 1))
+    world.put("b.ami", events(2))
+    world.put("c.ami", events(3))
+    assert world.read(deliver=False) == [0, 1, 2, 3]
+    world.reader.seek(len(events(0, 1)) + 1)
+    assert world.left == ["b.ami", "c.ami"]
+    assert world.read() == [2, 3]
+    assert world.left == []
+
+
+def test_a_chunk_can_be_read_once_more(world: World) -> None:
+    world.put("a.ami", events(0))
+    world.put("b.ami", events(1, 2))
+    world.reader.look_for_files()
+    chunks = []
+    while (chunk := world.reader.read()) is not None:
+        chunks.append((chunk.start, chunk.end, [each.position for each in chunk.events]))
+    for start, end, positions in chunks:
+        assert [event.position for event, _ in world.reader.again(start, end)] == positions
+
+
+def test_thousands_of_files_are_fine(world: World) -> None:
+    for number in range(3000):
+        world.put(f"{number:05}.ami", events(number))
+    numbers = []
+    while len(numbers) < 3000:
+        some = world.read()
+        assert some
+        numbers += some
+    assert numbers == list(range(3000))
+    assert world.left == []
+
+
+def test_without_a_word_from_the_kernel_a_file_has_to_rest(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_arguments: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(spool.fcntl, "fcntl", refuse)
+    path = world.put("a.ami", events(0))
+    os.utime(path, (world.now - 1, world.now - 1))
+    assert world.read() == []
+    world.now += 1.5
+    assert world.read() == [0]
