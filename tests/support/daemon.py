@@ -247,6 +247,12 @@ class Daemon:
         """Return the most resident memory that it has had, in bytes."""
         return self._memory("VmHWM")
 
+    def cpu_seconds(self) -> float:
+        """Return the processor time that it has taken."""
+        assert self.process is not None
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def _memory(self, field: str) -> int:
         assert self.process is not None
         status = Path(f"/proc/{self.process.pid}/status").read_text()
