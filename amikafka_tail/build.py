@@ -77,10 +77,10 @@ def identify(settings: Settings) -> Callable[[Connection], Identity]:
     return identity_of
 
 
-def identify_version(settings: Settings) -> Callable[[str], Identity]:
-    """Make what says who the Asterisk is whose version a log tells, before the configuration's overrides."""
+def identify_log(settings: Settings) -> Callable[[str, str], Identity]:
+    """Make what says who the Asterisk is whose version and system name a log tells, before the overrides."""
 
-    def identity_of(version: str) -> Identity:
-        return identity.resolve(local.facts(settings.etc), asterisk_version=version)
+    def identity_of(version: str, system_name: str) -> Identity:
+        return identity.resolve(local.facts(settings.etc), asterisk_version=version, system_name=system_name)
 
     return identity_of

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import io
 import logging
 import os
 import sys
@@ -110,6 +111,8 @@ def replay_command(options: argparse.Namespace) -> int:
     logs.set_up(configuration.log_level)
     messages = build.messages(configuration, registry)
     counters = Counters()
+    if to_output and isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")  # JSON is, whatever the locale
     bookmark = replay.Bookmark(options.resume) if options.resume else None
     if bookmark is not None and options.source != "eventlog":
         raise InputError("--resume goes with --from eventlog")
@@ -173,12 +176,13 @@ def _open_logs(
                 paths.append(Path(f"/proc/self/fd/{copy.fileno()}"))
             else:
                 paths.append(Path(name))
-        return FilesReader(
+        reader = FilesReader(
             paths,
             bookmark=bookmark.load() if bookmark is not None else None,
             counters=counters,
-            identity=identified(build.identify_version(configuration), paths),
+            identity=identified(build.identify_log(configuration), paths),
         )
+        return opened.enter_context(contextlib.closing(reader))
     except OSError as error:
         raise InputError(f"{error.filename}: {error.strerror}") from error
 

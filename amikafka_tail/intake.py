@@ -225,7 +225,7 @@ class FileIntake:
             position=position,
             bookmark=bookmark,
             counters=self._counters,
-            identify=build.identify_version(self._settings),
+            identify=build.identify_log(self._settings),
         )
         self._watch = Watch(self._wake) if source.watch == "inotify" else None
         self._look_at = 0.0

@@ -215,8 +215,11 @@ def replay(
                 delivered(pipeline.ledger.position)
             pipeline.producer.discard()
             done += reader.end
-            if pipeline.partial.strip():
+            if (partial := pipeline.partial).strip():
+                at, reason = reader.end - len(partial), f"cut off by the end of {name}"
+                dead_letters.keep(partial, position=at, reason=reason)
                 counters.torn += 1
-                log.warning("%s: ends in the middle of an event: %r", name, pipeline.partial[:80])
+                counters.dead_letters += 1
+                log.warning("%s: ends in the middle of an event: %r", name, partial[:80])
     finally:
         progress.clear()

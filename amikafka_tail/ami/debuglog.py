@@ -32,6 +32,10 @@ _DEBUG_HEADERS = re.compile(
     rb"(Event: [^\r\n]*\r\nPrivilege: [^\r\n]*(?:\r\nTimestamp: [^\r\n]*)?)"
     rb"\r\nSequenceNumber: (-?\d+)(?:\r\nFile: [^\r\n]*\r\nLine: \d+\r\nFunc: [^\r\n]*)?(?=\r\n|$)"
 )
+_SYSTEM_NAME = re.compile(
+    rb"Event: [^\r\n]*\r\nPrivilege: [^\r\n]*(?:\r\n(?:Timestamp|SequenceNumber|File|Line|Func): [^\r\n]*)*"
+    rb"\r\nSystemName: ([^\r\n]*)"
+)
 _LOG_LINE = re.compile(rb"\n\[[^\n]*?\] [A-Z]+\[\d+\]")
 _TIME = re.compile(rb"\[([^\n]*?)\] (?:[A-Z]+\[|Asterisk )")
 
@@ -50,6 +54,12 @@ def debug_headers(raw: bytes) -> tuple[bytes, int | None]:
     """Return an event without the lines that manager debug adds, and its SequenceNumber if it has one."""
     match = _DEBUG_HEADERS.match(raw)
     return (raw, None) if match is None else (match[1] + raw[match.end() :], int(match[2]))
+
+
+def system_name(raw: bytes) -> bytes:
+    """Return the name of the system where Asterisk itself says it in an event, empty where it does not."""
+    match = _SYSTEM_NAME.match(raw)
+    return b"" if match is None else match[1]
 
 
 class LogFramer:
@@ -136,8 +146,20 @@ class LogFramer:
             if found is not None:
                 events.append(found)
             at += len(block) + len(END)
+        if self.form == "log" and len(framer.held_back) > MAX_UNKNOWN:
+            events += self._forget_other_lines(framer)
         self.position = framer.position
         return events
+
+    def _forget_other_lines(self, framer: Framer) -> list[Found]:
+        """Between events there may be any number of other lines: hold none of them but the last."""
+        held = framer.held_back
+        marked = held.rfind(MARKER)
+        if marked >= 0 and not _LOG_LINE.search(held, marked):
+            return []  # a large event that has not ended
+        found = self._found_in(held, framer.position) if marked >= 0 else None
+        framer.forget(held.rfind(b"\n") + 1 or len(held) - len(MARKER))
+        return [] if found is None else [found]
 
     def _found_in(self, block: bytes, at: int) -> Found | None:
         """Return the event at the end of a block, or what is left of one that other lines follow."""

@@ -45,6 +45,11 @@ class Framer:
         """The start of a block whose end has not come yet."""
         return bytes(self._held)
 
+    def forget(self, count: int) -> None:
+        """Give up the first bytes that are held back: nothing of them is needed."""
+        del self._held[:count]
+        self.position += count
+
     def feed(self, data: bytes) -> list[bytes]:
         """Take the next bytes of the stream; return the blocks they complete, without their empty lines."""
         held = self._held

@@ -97,6 +97,8 @@ def load(path: Path, registry: Registry, *, etc: Path | None = None, need_source
     `etc` is where kafka.conf, manager.conf and asterisk.conf are, by default beside `path`. Without
     `need_source` nobody has to say how to log in: the source is not going to be used.
     """
+    if not path.exists():
+        raise ConfigError([Problem(message="there is no such file; -c FILE names another", file=path)])
     document = files.load(path)
     if document.problems and not document.sections:
         raise ConfigError(document.problems)

@@ -15,7 +15,7 @@ from amikafka_tail.ami.sequence import Sequence
 from amikafka_tail.config.identity import Identity
 from amikafka_tail.hookspecs import Register, hookimpl
 from amikafka_tail.metrics import Counters
-from amikafka_tail.sources.logevents import LogEvents, version_of
+from amikafka_tail.sources.logevents import LogEvents, name_of, version_of
 from amikafka_tail.sources.logfile import Fingerprint, LogFile, Mark
 from amikafka_tail.sources.logtime import LogTimes
 from amikafka_tail.sources.replayable import Chunk
@@ -58,10 +58,11 @@ class _Followed:
         self.log = log
         self.sequence = Sequence()
         self.stored = stored
+        self.system_name = ""
 
-    def deliver(self, file: LogFile, offset: int, finished: tuple[Fingerprint, ...]) -> None:
-        """Note that all before an offset of a file, and all files read before it, are delivered."""
-        self.stored = {"mark": file.mark(offset).as_dict(), "finished": list(map(list, finished))}
+    def deliver(self, mark: Mark, finished: tuple[Fingerprint, ...]) -> None:
+        """Note that all before a place in a file, and all files read before it, are delivered."""
+        self.stored = {"mark": mark.as_dict(), "finished": list(map(list, finished))}
 
 
 class _Slice(NamedTuple):
@@ -73,14 +74,15 @@ class _Slice(NamedTuple):
     file: LogFile
     file_start: int
     file_end: int
+    mark: Mark
     finished: tuple[Fingerprint, ...]
 
 
 class EventLogReader:
     """Reads all logs by turns; see `Reader`. Its offsets count what has been read in this process' life.
 
-    `identify` says who the Asterisk is, given the version that its log begins with. `bookmark` is
-    what the method of that name returned before.
+    `identify` says who the Asterisk is, given what its log says of its version and its system name.
+    `bookmark` is what the method of that name returned before.
     """
 
     def __init__(
@@ -90,11 +92,11 @@ class EventLogReader:
         position: int = 0,
         bookmark: dict[str, Any] | None = None,
         counters: Counters,
-        identify: Callable[[str], Identity],
+        identify: Callable[[str, str], Identity],
     ) -> None:
         self._options = options
         self._identify = identify
-        self._identities: dict[str, Identity] = {}
+        self._identities: dict[tuple[str, str], Identity] = {}
         self._make = LogEvents(
             keep_debug_headers=options.keep_debug_headers,
             times=LogTimes(options.dateformat),
@@ -186,7 +188,7 @@ class EventLogReader:
     def _begin(self, followed: _Followed, file: LogFile) -> None:
         """Note where a log is begun, and learn which numbers came shortly before."""
         if followed.stored is None:
-            followed.deliver(file, file.offset, followed.log.finished)
+            followed.deliver(file.mark(file.offset), followed.log.finished)
         warm_from = max(0, file.offset - WARM_UP)
         if file.offset > warm_from:
             framer = LogFramer(warm_from, file.framer.form)
@@ -202,17 +204,21 @@ class EventLogReader:
         if batch.end > batch.start:
             finished = followed.log.finished
             self._slices.append(
-                _Slice(start, self._position, followed, batch.file, batch.start, batch.end, finished)
+                _Slice(
+                    start, self._position, followed, batch.file, batch.start, batch.end, batch.mark, finished
+                )
             )
         self._close_if_done(followed, batch.file)
         events = self._make.events(batch.events, batch.file, followed.sequence, start - batch.start)
-        return Chunk(start, self._position, self._identity_of(batch.file), events)
+        if batch.events:
+            followed.system_name = name_of(batch.events[0]) or followed.system_name
+        return Chunk(start, self._position, self._identity_of(followed, batch.file), events)
 
-    def _identity_of(self, file: LogFile) -> Identity:
-        version = version_of(file)
-        if version not in self._identities:
-            self._identities[version] = self._identify(version)
-        return self._identities[version]
+    def _identity_of(self, followed: _Followed, file: LogFile) -> Identity:
+        said = (version_of(file), followed.system_name)
+        if said not in self._identities:
+            self._identities[said] = self._identify(*said)
+        return self._identities[said]
 
     def again(self, start: int, end: int) -> Iterator[tuple[Event, Identity | None]]:
         """Return the events of a chunk once more."""
@@ -220,7 +226,7 @@ class EventLogReader:
             if (piece.start, piece.end) == (start, end):
                 framer = LogFramer(piece.file_start, piece.file.framer.form)
                 found = framer.feed(piece.file.read_at(piece.file_start, piece.file_end - piece.file_start))
-                identity = self._identity_of(piece.file)
+                identity = self._identity_of(piece.followed, piece.file)
                 for event in self._make.again(found, start - piece.file_start):
                     yield event, identity
 
@@ -228,7 +234,7 @@ class EventLogReader:
         """Everything before an offset is delivered."""
         while self._slices and self._slices[0].end <= position:
             piece = self._slices.popleft()
-            piece.followed.deliver(piece.file, piece.file_end, piece.finished)
+            piece.followed.deliver(piece.mark, piece.finished)
             self._close_if_done(piece.followed, piece.file)
 
     def _close_if_done(self, followed: _Followed, file: LogFile) -> None:
@@ -262,7 +268,7 @@ class EventLogSource:
         position: int,
         bookmark: dict[str, Any] | None,
         counters: Counters,
-        identify: Callable[[str], Identity],
+        identify: Callable[[str, str], Identity],
     ) -> EventLogReader:
         """Return a reader that goes on at the bookmark."""
         return EventLogReader(

@@ -13,7 +13,7 @@ from amikafka_tail.ami.sequence import Sequence
 from amikafka_tail.config.identity import Identity
 from amikafka_tail.errors import InputError
 from amikafka_tail.metrics import Counters
-from amikafka_tail.sources.logevents import LogEvents, version_of
+from amikafka_tail.sources.logevents import LogEvents, name_of, version_of
 from amikafka_tail.sources.logfile import LogFile, Mark
 from amikafka_tail.sources.logtime import LogTimes
 from amikafka_tail.sources.replayable import Chunk
@@ -134,6 +134,11 @@ class FilesReader:
             for event in self._make.again(found, begun[0]):
                 yield event, self._identity
 
+    def close(self) -> None:
+        """Close the file that is being read."""
+        if self._file is not None:
+            self._file.close()
+
     def bookmark(self, position: int) -> dict[str, Any] | None:
         """Return the place of an offset up to which all is delivered, `None` before the first file."""
         begun = next((each for each in reversed(self._begun) if each[0] <= position), None)
@@ -146,12 +151,13 @@ class FilesReader:
             file.close()
 
 
-def identified(identify: Callable[[str], Identity], paths: Paths[Path]) -> Identity:
-    """Return who the Asterisk is whose logs these are, its version as the first of them says."""
+def identified(identify: Callable[[str, str], Identity], paths: Paths[Path]) -> Identity:
+    """Return who the Asterisk is whose logs these are, as the beginning of the first that tells says."""
+    version = name = ""
     for path in paths:
         file = LogFile(path)
-        version = version_of(file)
+        events = LogFramer().feed(file.read_at(0, CHUNK))
+        version = version or version_of(file)
+        name = name or next((found for found in map(name_of, events) if found), "")
         file.close()
-        if version:
-            return identify(version)
-    return identify("")
+    return identify(version, name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 
-from amikafka_tail.ami.debuglog import Found, debug_headers
+from amikafka_tail.ami.debuglog import Found, debug_headers, system_name
 from amikafka_tail.ami.event import Event
 from amikafka_tail.ami.sequence import Sequence
 from amikafka_tail.metrics import Counters
@@ -87,3 +87,8 @@ def version_of(file: LogFile) -> str:
     _, found, rest = file.head.partition(b"] Asterisk ")
     version, built, _ = rest.partition(b" built by ")
     return version.decode(errors="replace") if found and built and b"\n" not in version else ""
+
+
+def name_of(found: Found) -> str:
+    """Return the system name that Asterisk itself wrote into an event, empty where it did not."""
+    return "" if found.torn else system_name(found.raw).decode(errors="replace")

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from amikafka_tail.ami.debuglog import Form, LogFramer
+from amikafka_tail.errors import InputError
 
 HEAD = 1024
 """Bytes from its beginning that a file is known by."""
@@ -51,8 +52,11 @@ class Mark:
 
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> Mark:
-        """Return a stored mark. Raises `TypeError` where it is none."""
-        return cls(**stored)
+        """Return a stored mark. Raises `InputError` where it is none."""
+        try:
+            return cls(**stored)
+        except TypeError as error:
+            raise InputError(f"the note of where reading stood is damaged: {error}") from error
 
 
 class LogFile:
@@ -133,7 +137,7 @@ class LogFile:
         )
 
     def mark(self, offset: int) -> Mark:
-        """Return the mark of an offset. May be called from another thread."""
+        """Return the mark of an offset."""
         head = self.head
         start = max(0, offset - BEFORE)
         return Mark(

@@ -114,10 +114,10 @@ class ReplayableSource(Protocol):
         position: int,
         bookmark: dict[str, Any] | None,
         counters: Counters,
-        identify: Callable[[str], Identity],
+        identify: Callable[[str, str], Identity],
     ) -> FollowingReader:
         """Return a reader that goes on at `bookmark`, its offsets at `position`. Raises `AmikafkaError`.
 
-        `identify` says who the Asterisk is, given its version as far as the files tell.
+        `identify` says who the Asterisk is, given its version and system name as far as the files tell.
         """
         ...

@@ -35,6 +35,8 @@ class Batch(NamedTuple):
     start: int
     end: int
     events: list[Found]
+    mark: Mark
+    """That of `end`, taken before anybody can have truncated the file."""
 
 
 class Log:
@@ -72,7 +74,7 @@ class Log:
     @property
     def backlog(self) -> int:
         """Bytes of the present file that have not been read."""
-        return 0 if self.file is None else max(0, self.file.size - self.file.framer.position)
+        return 0 if self.file is None else max(0, self.file.size - self.file.offset)
 
     def open(self) -> LogFile | None:
         """Open the file to begin with, and return it; `None` where that is not possible now."""
@@ -101,19 +103,19 @@ class Log:
     def _read(self, file: LogFile) -> Batch | None:
         start = file.framer.position
         data = file.read(CHUNK)
+        events = file.framer.feed(data) if data else []
+        mark = file.mark(file.framer.position)
         if file.was_rewritten():
-            return self._leave(file, self._after_truncation(file))
+            return self._leave(file, self._after_truncation(file, start), start)
         file.learn_head()
         if data:
             self._looked_at = None
-            events = file.framer.feed(data)
-            return Batch(file, start, file.framer.position, events)
+            return Batch(file, start, file.framer.position, events, mark)
         following = self._following(file)
-        return None if following is None else self._leave(file, following)
+        return None if following is None else self._leave(file, following, start)
 
-    def _leave(self, file: LogFile, following: LogFile) -> Batch:
-        """Go on with another file; return what the one before leaves unfinished."""
-        start = file.framer.position
+    def _leave(self, file: LogFile, following: LogFile, start: int) -> Batch:
+        """Go on with another file; return what the one before leaves unfinished after `start`."""
         rest = None
         if not following.is_same(file):
             rest = file.framer.finish()
@@ -122,7 +124,8 @@ class Log:
         self._superseded = False
         self._looked_at = None
         self.file = following
-        return Batch(file, start, start if rest is None else file.offset, [] if rest is None else [rest])
+        end = start if rest is None else file.offset
+        return Batch(file, start, end, [] if rest is None else [rest], file.mark(end))
 
     # Finding the file to read.
 
@@ -200,16 +203,15 @@ class Log:
             return False
         return not candidate.is_same(file) and not any(map(candidate.matches, self.finished))
 
-    def _after_truncation(self, file: LogFile) -> LogFile:
+    def _after_truncation(self, file: LogFile, start: int) -> LogFile:
         """Return the copy that was made before a file was truncated, at the same place, or the file anew."""
-        mark_of = file.framer.position
         for copy in self._generations():
-            if copy.inode != file.inode and copy.is_same(file) and len(copy.read_at(mark_of, 1)):
-                copy.start_at(mark_of, file.framer.form)
+            if copy.inode != file.inode and copy.is_same(file) and copy.read_at(start, 1):
+                copy.start_at(start, file.framer.form)
                 log.info("%s: copied to %s and truncated", file.path, copy.path)
                 return copy
             copy.close()
-        log.warning("%s: truncated at offset=%d: reading it from its beginning", file.path, mark_of)
+        log.warning("%s: truncated at offset=%d: reading it from its beginning", file.path, start)
         again = self._open(self.path)
         if again is None:
             again = file

@@ -314,11 +314,11 @@ class SpoolSource:
         position: int,
         bookmark: dict[str, Any] | None,
         counters: Counters,
-        identify: Callable[[str], Identity],
+        identify: Callable[[str, str], Identity],
     ) -> SpoolReader:
         """Return a reader that goes on at the bookmark."""
         return SpoolReader(
-            self._options, position=position, bookmark=bookmark, counters=counters, identity=identify("")
+            self._options, position=position, bookmark=bookmark, counters=counters, identity=identify("", "")
         )
 
 

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import os
 import sys
 from base64 import b64decode
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from amikafka_tail import __version__, cli
 from amikafka_tail.cli import main
+from amikafka_tail.config.identity import Identity
+from amikafka_tail.metrics import Counters
+from amikafka_tail.sources.files import FilesReader
 
+DATA = Path(__file__).parents[1] / "data"
+CAPTURES, LOGS = DATA / "captures", DATA / "debuglog"
+NOBODY = Identity(entity_id="x", system_name="", asterisk_version="", hostname="vm")
 GOOD = "[kafka]\nbrokers = k1:9092\ntopic = events\n[manager]\nhost = 127.0.0.1\nsecret = hush\n"
 EVENT = b"Event: Hangup\r\nPrivilege: call,all\r\nTimestamp: 1795426158.220602\r\nCause: 16\r\n\r\n"
 
@@ -81,7 +89,7 @@ def test_a_missing_configuration_is_told(
 ) -> None:
     gone = tmp_path / "gone.conf"
     assert main([command, "-c", str(gone)]) == os.EX_CONFIG
-    assert capsys.readouterr().err == f"amikafka: {gone}: there is no such file\n"
+    assert capsys.readouterr().err == f"amikafka: {gone}: there is no such file; -c FILE names another\n"
 
 
 def test_plugins_are_shown_with_where_they_come_from(capsys: pytest.CaptureFixture[str]) -> None:
@@ -125,6 +133,90 @@ def test_replay_prints_one_object_a_message(
     assert said.err == "amikafka: 1 events read, 1 messages printed, 0 filtered, 0 set aside, 0 cut off\n"
 
 
+def test_replay_prints_what_the_module_published(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (CAPTURES / "calls-22.app_ami_kafka-json.jsonl").read_text()
+    published = [json.loads(line) for line in text.split("\n") if line]
+    identity = dict(published[0]["h"])
+    names = ("entity_id", "system_name", "asterisk_version", "hostname")
+    lines = [f"{name} = {identity[name]}" for name in names]
+    (tmp_path / "module.conf").write_text("\n".join(["[general]", *lines, "[kafka]", "topic = t", ""]))
+    assert main(["replay", "-c", "module.conf", "--to", "-", str(CAPTURES / "calls-22.ami")]) == 0
+    ours = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    theirs = Counter(json.dumps([each["k"], each["h"], each["v"]]) for each in published)
+    assert len(ours) == 1555
+    assert not Counter(json.dumps([each["key"], each["headers"], each["value"]]) for each in ours) - theirs
+
+
+def test_replay_of_a_log_in_any_form_gives_the_same_messages(
+    identified: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "plain.full.gz").write_bytes(gzip.compress((LOGS / "plain.full").read_bytes(), 1))
+    printed = []
+    for path in (LOGS / "plain.full", LOGS / "plain.full.json", tmp_path / "plain.full.gz"):
+        arguments = ["replay", "-c", str(identified), "--from", "eventlog", "--to", "-", str(path)]
+        assert main(arguments) == 0
+        printed.append(capsys.readouterr().out.splitlines())
+    assert printed[0] == printed[1] == printed[2]
+    assert len(printed[0]) == 727
+    assert (
+        main(["replay", "-c", str(identified), "--from", "eventlog", "--to", "-", str(LOGS / "plain.ami")])
+        == 0
+    )
+    assert sorted(capsys.readouterr().out.splitlines()) == sorted(printed[0])
+
+
+def test_a_replay_that_was_broken_off_goes_on(
+    identified: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for number in range(3):
+        (tmp_path / f"{number}.ami").write_bytes(
+            b"Event: A\r\nN: %d\r\n\r\nEvent: B\r\nN: %d\r\n\r\n" % (number, number)
+        )
+    names = ["0.ami", "1.ami", "2.ami"]
+    reader = FilesReader([Path(name) for name in names], counters=Counters(), identity=NOBODY)
+    chunk = reader.read()
+    assert chunk is not None
+    place = reader.bookmark(chunk.end)
+    reader.close()
+    (tmp_path / "note").write_text(json.dumps(place))
+    arguments = [
+        "replay",
+        "-c",
+        str(identified),
+        "--from",
+        "eventlog",
+        "--to",
+        "-",
+        "--resume",
+        "note",
+        *names,
+    ]
+    assert main(arguments) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 4
+    assert not (tmp_path / "note").exists()
+
+
+def test_a_note_of_other_files_is_refused(
+    identified: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "a.ami").write_bytes(EVENT)
+    (tmp_path / "note").write_text("[]")
+    arguments = [
+        "replay",
+        "-c",
+        str(identified),
+        "--from",
+        "eventlog",
+        "--to",
+        "-",
+        "--resume",
+        "note",
+        "a.ami",
+    ]
+    assert main(arguments) == os.EX_NOINPUT
+    assert "the note of where reading stood is damaged" in capsys.readouterr().err
+
+
 def test_replay_prints_what_is_not_utf_8_as_base64(
     identified: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -163,9 +255,9 @@ def test_replay_says_with_its_exit_code_that_something_was_set_aside(
     (tmp_path / "a.ami").write_bytes(b"nonsense\r\n\r\n" + EVENT + b"Event: B\r\nCut")
     arguments = ["replay", "-c", str(identified), "--to", "-", "--dead-letter", "dead.jsonl", "a.ami"]
     assert main(arguments) == os.EX_DATAERR
-    assert "1 events read, 1 messages printed, 0 filtered, 1 set aside, 1 cut off" in capsys.readouterr().err
-    (letter,) = (tmp_path / "dead.jsonl").read_text().splitlines()
-    assert json.loads(letter)["event"] == "nonsense"
+    assert "1 events read, 1 messages printed, 0 filtered, 2 set aside, 1 cut off" in capsys.readouterr().err
+    letters = [json.loads(line) for line in (tmp_path / "dead.jsonl").read_text().splitlines()]
+    assert [letter["event"] for letter in letters] == ["nonsense", "Event: B\r\nCut"]
 
 
 def test_an_input_that_is_not_there_is_named(identified: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -59,6 +59,7 @@ class World:
         self.stored: dict[str, Any] | None = None
         self.torn: list[Unpublishable] = []
         self.versions: list[str] = []
+        self.names: list[str] = []
         self._clock = 1_700_000_000
         self._reader: EventLogReader | None = None
 
@@ -73,9 +74,10 @@ class World:
             )
         return self._reader
 
-    def identify(self, version: str) -> Identity:
+    def identify(self, version: str, system_name: str) -> Identity:
         self.versions.append(version)
-        return Identity(entity_id="a", system_name="", asterisk_version=version, hostname="vm")
+        self.names.append(system_name)
+        return Identity(entity_id="a", system_name=system_name, asterisk_version=version, hostname="vm")
 
     def write(self, data: bytes, path: Path | None = None) -> None:
         """Append as Asterisk does, at a time of its own."""
@@ -168,6 +170,7 @@ def test_what_asterisk_logged_is_what_a_session_got(world: World) -> None:
         reader.close()
         assert sorted(found) == sorted(each.lstrip(b"\r\n") for each in wanted)
     assert world.versions[-1] == "22.10.1+dfsg+~cs6.17.60671434-1"
+    assert world.names[-1] == "pbx-01"
 
 
 def test_an_event_waits_for_its_end(world: World) -> None:

@@ -1,0 +1,132 @@
+"""A log file gives the same events wherever the reads end, and never more than is in it."""
+
+from __future__ import annotations
+
+import json
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from amikafka_tail.ami.debuglog import MAX_UNKNOWN, Found, LogFramer, debug_headers
+
+MANY = settings(max_examples=200, deadline=None)
+MARK = "<-- Examining AMI event (123): -->"
+LINE = "[2026-11-23 09:30:23.739] VERBOSE[12234] "
+
+
+def event(number: int) -> str:
+    return f"Event: A\r\nPrivilege: call,all\r\nSequenceNumber: {number}\r\nNumber: {number}\r\n\r\n"
+
+
+def in_log(number: int) -> bytes:
+    return f"{LINE}manager.c: {MARK}\n{event(number)}\n".encode()
+
+
+def in_debug_log(number: int) -> bytes:
+    text = "[Nov 23 09:30:23] DEBUG[12]: manager.c:5704 should_send_event: Examining AMI event (1):\n"
+    return (text + event(number) + "\n").encode()
+
+
+def in_json(number: int) -> bytes:
+    message = f"{MARK}\n{event(number)}\n"
+    entry = {"hostname": "a", "timestamp": "2026-11-23 09:30:23.739", "logmsg": {"message": message}}
+    return json.dumps(entry).encode() + b"\n"
+
+
+OTHERS = {
+    "log": [
+        b"[2026-11-23 09:30:23.739] Asterisk 22.10.1 built by nobody @ x on a y running Linux on z UTC\n",
+        f"{LINE}pbx.c: Executing [100@lab:1] NoOp\n".encode(),
+        f"{LINE}manager.c: <--- Examining AMI action: -->\nAction: Login\nUsername: a\n\n".encode(),
+        b"SIP read from 1.2.3.4 --->\nINVITE sip:a SIP/2.0\r\nVia: b\r\n\r\n",
+        b"\n",
+        b"\xff\xfe\n",
+    ],
+    "json": [b"{}\n", b"not json\n", b'{"logmsg": {"message": "x"}}\n', b"\n"],
+}
+FORMS = {"log": [in_log, in_debug_log], "json": [in_json]}
+
+
+@st.composite
+def files(draw: st.DrawFn) -> tuple[bytes, int]:
+    """A log file of one form, and how many numbered events are in it."""
+    form = draw(st.sampled_from(["log", "json"]))
+    write = draw(st.sampled_from(FORMS[form]))
+    pieces, count = [], 0
+    for is_event in draw(st.lists(st.booleans(), max_size=12)):
+        if is_event:
+            pieces.append(write(count))
+            count += 1
+        else:
+            pieces.append(draw(st.sampled_from(OTHERS[form])))
+    return b"".join(pieces), count
+
+
+def read(data: bytes, cuts: list[int]) -> list[Found]:
+    framer = LogFramer()
+    found: list[Found] = []
+    ends = [*sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
+    for start, end in zip([0, *ends], ends, strict=False):
+        before = framer.position
+        found += framer.feed(data[start:end])
+        assert before <= framer.position <= end
+    return found
+
+
+@MANY
+@given(files(), st.lists(st.integers(0, 5000), max_size=12))
+def test_cuts_do_not_matter(made: tuple[bytes, int], cuts: list[int]) -> None:
+    data, count = made
+    found = read(data, cuts)
+    assert found == read(data, [])
+    assert [debug_headers(each.raw)[1] for each in found] == list(range(count))
+    assert not any(each.torn for each in found)
+
+
+@MANY
+@given(files(), st.integers(0, 5000))
+def test_reading_may_begin_again_at_the_position(made: tuple[bytes, int], cut: int) -> None:
+    data, _ = made
+    framer = LogFramer()
+    found = framer.feed(data[: cut % (len(data) + 1)])
+    again = LogFramer(framer.position, framer.form)
+    assert found + again.feed(data[framer.position :]) == read(data, [])
+
+
+@MANY
+@given(st.binary(max_size=500), st.lists(st.integers(0, 500), max_size=5))
+def test_anything_can_be_read(data: bytes, cuts: list[int]) -> None:
+    read(data, cuts)
+
+
+def test_megabytes_of_other_lines_are_not_held_and_hide_no_event() -> None:
+    framer = LogFramer()
+    assert len(framer.feed(in_log(0))) == 1
+    other = OTHERS["log"][1] * 1000
+    for _ in range(100):
+        assert framer.feed(other) == []
+        assert len(framer.held_back) <= MAX_UNKNOWN + len(other)
+    (found,) = framer.feed(in_log(1))
+    assert debug_headers(found.raw)[1] == 1
+    assert framer.overlong == 0
+
+
+def test_an_event_that_was_cut_off_hides_none_behind_megabytes_of_other_lines() -> None:
+    framer = LogFramer()
+    found = framer.feed(in_log(0) + in_log(1)[:-30] + b"\n")
+    for _ in range(100):
+        found += framer.feed(OTHERS["log"][1] * 1000)
+    found += framer.feed(in_log(2))
+    assert [each.torn for each in found] == [False, True, False]
+
+
+def test_a_gigantic_line_is_passed_over_in_bounded_memory() -> None:
+    for first, line in ((in_json(0), in_json(1)), (in_log(0), in_log(1))):
+        framer = LogFramer(max_block=10_000)
+        found = framer.feed(first)
+        for _ in range(1000):
+            found += framer.feed(b"x" * 1000)
+            assert len(framer.held_back) <= MAX_UNKNOWN + 1000
+        found += framer.feed(b"\n" + line + line)
+        assert len(found) >= 2
+        assert framer.feed(line)[0].raw

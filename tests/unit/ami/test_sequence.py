@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from amikafka_tail.ami.sequence import Sequence
+
+
+def raw(number: int, run: int = 1) -> bytes:
+    return b"Event: A\r\nRun: %d\r\nSequenceNumber: %d" % (run, number)
+
+
+def new(sequence: Sequence, *numbers: int, run: int = 1) -> list[int]:
+    return [number for number in numbers if sequence.is_new(number, raw(number, run))]
+
+
+def test_copies_are_told_apart_in_whatever_order_sessions_print() -> None:
+    sequence = Sequence()
+    assert new(sequence, 5, 5, 6, 7, 6, 8, 7, 8) == [5, 6, 7, 8]
+    assert (sequence.duplicates, sequence.gaps, sequence.restarts) == (4, 0, 0)
+
+
+def test_numbers_out_of_order_are_no_copies() -> None:
+    sequence = Sequence()
+    assert new(sequence, 1, 3, 2, 3, 2) == [1, 3, 2]
+    sequence.flush()
+    assert sequence.gaps == 0
+
+
+def test_a_session_that_lags_fills_the_gap_of_one_that_came_later() -> None:
+    sequence = Sequence()
+    assert new(sequence, 1, 9, 10, 2, 3, 4, 5, 6, 7, 8, 9, 10) == [1, 9, 10, 2, 3, 4, 5, 6, 7, 8]
+
+
+def test_what_never_comes_is_a_gap_once_it_is_too_late() -> None:
+    sequence = Sequence(window=4)
+    new(sequence, 1, 2, 5)
+    assert sequence.gaps == 0
+    new(sequence, 6, 7, 8)
+    assert sequence.gaps == 2
+
+
+def test_a_jump_over_more_than_the_window_is_counted_whole() -> None:
+    sequence = Sequence(window=4)
+    assert new(sequence, 1, 100) == [1, 100]
+    sequence.flush()
+    assert sequence.gaps == 98
+
+
+def test_what_came_before_the_first_number_is_no_gap() -> None:
+    sequence = Sequence(window=4)
+    new(sequence, *range(1000, 1010))
+    sequence.flush()
+    assert sequence.gaps == 0
+
+
+def test_an_asterisk_that_starts_again_counts_from_the_beginning() -> None:
+    sequence = Sequence()
+    new(sequence, 5, 6, 7)
+    assert new(sequence, 0, 1, 2, run=2) == [0, 1, 2]
+    assert new(sequence, 5, 6, 7, run=2) == [5, 6, 7]
+    assert sequence.restarts == 1
+    assert sequence.duplicates == 0
+
+
+def test_a_start_far_behind_is_known_without_comparing() -> None:
+    sequence = Sequence(window=4)
+    new(sequence, 100, 101)
+    assert new(sequence, 0, 1, 2) == [0, 1, 2]
+    assert sequence.restarts == 1
+
+
+def test_a_first_number_that_is_lower_in_the_window_is_new() -> None:
+    sequence = Sequence()
+    assert new(sequence, 3, 1, 2, 3) == [3, 1, 2]
