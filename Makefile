@@ -27,6 +27,7 @@ e2e: $(BIN)/.ready  ## the real Asterisk and the real Kafka: see tests/e2e/READM
 bench: $(BIN)/.ready  ## figures: see benchmarks/README.md
 	$(BIN)/python benchmarks/throughput.py
 	$(BIN)/python benchmarks/latency.py
+	$(BIN)/python benchmarks/eventlog.py
 
 format: $(BIN)/.ready
 	$(BIN)/ruff check --fix .

@@ -22,7 +22,7 @@ from amikafka_tail.producer import libraries
 from amikafka_tail.reader import StreamReader
 from amikafka_tail.service import Service, wait_while_disabled
 from amikafka_tail.sources.files import FilesReader, identified
-from amikafka_tail.sources.replayable import Reader
+from amikafka_tail.sources.replayable import Reader, ReplayableSource
 
 CONFIGURATION = Path("/etc/asterisk/ami_kafka.conf")
 
@@ -84,6 +84,10 @@ def check(options: argparse.Namespace) -> int:
     print(f"{configuration.path}: no problem found")
     for name, value in _summary(configuration):
         print(f"  {name:<9} {value}")
+    source = build.source(configuration, registry)
+    if isinstance(source, ReplayableSource):
+        for remark in source.remarks():
+            print(f"note: {remark}")
     return 0
 
 

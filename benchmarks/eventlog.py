@@ -50,7 +50,7 @@ class Run(NamedTuple):
 
 def write_log(path: Path, count: int) -> int:
     """Write `count` events of a recorded mix, each for two sessions; return the file's size."""
-    events = harness.recorded_events()
+    events = [event for event in harness.recorded_events() if b"\r\nSystemName: " in event]
     with path.open("wb") as file:
         for number in range(count):
             event = events[number % len(events)].lstrip(b"\r\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -12,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 from amikafka_tail.ami.debuglog import MARKER, LogFramer, debug_headers
 from amikafka_tail.ami.event import Event
 from amikafka_tail.ami.sequence import Sequence
+from amikafka_tail.config.files import why_unreadable
 from amikafka_tail.config.identity import Identity
 from amikafka_tail.hookspecs import Register, hookimpl
 from amikafka_tail.metrics import Counters
@@ -19,7 +21,7 @@ from amikafka_tail.sources.logevents import LogEvents, name_of, version_of
 from amikafka_tail.sources.logfile import Fingerprint, LogFile, Mark
 from amikafka_tail.sources.logtime import LogTimes
 from amikafka_tail.sources.replayable import Chunk
-from amikafka_tail.sources.rotation import Batch, Log, Start
+from amikafka_tail.sources.rotation import CHUNK, Batch, Log, Start
 
 WARM_UP = 1024 * 1024
 """Bytes before a place that are read again, to know which SequenceNumbers have been seen."""
@@ -262,6 +264,22 @@ class EventLogSource:
         self.watch = options.watch
         self.poll_interval = options.poll_interval
 
+    def remarks(self) -> list[str]:
+        """Say of each log whether its events can be told from their copies, judging by its end."""
+        said = []
+        for pattern in self._options.path:
+            paths = sorted(map(Path, glob.glob(pattern)))  # noqa: PTH207, absolute
+            if not paths:
+                said.append(f"{pattern}: is not there yet")
+            for path in paths:
+                try:
+                    remark = _remark(path)
+                except OSError as error:
+                    remark = why_unreadable(path, error)
+                if remark:
+                    said.append(f"{path}: {remark}")
+        return said
+
     def open(
         self,
         *,
@@ -274,6 +292,26 @@ class EventLogSource:
         return EventLogReader(
             self._options, position=position, bookmark=bookmark, counters=counters, identify=identify
         )
+
+
+def _remark(path: Path) -> str:
+    """Say what is not as it should be with a log, judging by its end; nothing where all is well."""
+    with closing(LogFile(path)) as file:
+        framer = LogFramer()
+        framer.feed(file.read_at(0, CHUNK))
+        start = max(0, file.size - WARM_UP)
+        found = LogFramer(start, framer.form).feed(file.read_at(start, WARM_UP))
+    if not found:
+        return (
+            "has no events at its end: Asterisk writes them after `manager set debug on`, to a file with"
+            " verbose(5) in logger.conf, and while there is a manager session"
+        )
+    if any(debug_headers(each.raw)[1] is None and each.logged_at for each in found):
+        return (
+            "its events have no SequenceNumber, so copies for several manager sessions cannot be told apart"
+            " and are all published: `manager set debug on` numbers them"
+        )
+    return ""
 
 
 @hookimpl

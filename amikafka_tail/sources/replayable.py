@@ -108,6 +108,10 @@ class ReplayableSource(Protocol):
         """Seconds between two looks where nothing else tells of new data."""
         ...
 
+    def remarks(self) -> list[str]:
+        """Return what a person should know before it runs, for `amikafka check`."""
+        ...
+
     def open(
         self,
         *,

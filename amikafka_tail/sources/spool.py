@@ -308,6 +308,10 @@ class SpoolSource:
         self.watch = options.watch
         self.poll_interval = options.poll_interval
 
+    def remarks(self) -> list[str]:
+        """Return nothing: what is wrong is said when it runs."""
+        return []
+
     def open(
         self,
         *,

@@ -83,6 +83,31 @@ def test_check_finds_what_only_librdkafka_knows_to_be_wrong(
     assert f"{configuration}:8: rdkafka.linger.msec" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("log", "remark"),
+    [
+        (None, "is not there yet"),
+        (
+            b"[2026-11-23 09:30:23] NOTICE[1] a.c: hello\n",
+            "has no events at its end: Asterisk writes them after",
+        ),
+        (b"[x] DEBUG[1] manager.c: Examining AMI event (1):\n" + EVENT + b"\n", "have no SequenceNumber"),
+        ((LOGS / "plain.full").read_bytes(), ""),
+    ],
+)
+def test_check_says_what_an_event_log_lacks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], log: bytes | None, remark: str
+) -> None:
+    if log is not None:
+        (tmp_path / "full").write_bytes(log)
+    configuration = tmp_path / "ami_kafka.conf"
+    configuration.write_text(f"[general]\nsource = eventlog\n[eventlog]\npath = {tmp_path}/full\n")
+    assert main(["check", "-c", str(configuration)]) == 0
+    out = capsys.readouterr().out
+    assert ("note: " in out) == bool(remark)
+    assert remark in out
+
+
 @pytest.mark.parametrize("command", ["run", "check"])
 def test_a_missing_configuration_is_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
