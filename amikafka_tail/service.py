@@ -62,12 +62,13 @@ class Service:
         )
         self._dead_letters = DeadLetters(settings.journal.directory / "dead-letter.jsonl")
         position = stored.offset if stored else self._intake.start
+        self._released = position
         self._pipeline = self._make_pipeline(position, in_block=stored is None and position > 0)
         self._syncer = Syncer(
             path,
             epoch=stored.epoch if stored else uuid.uuid4().hex,
             stored=position,
-            position=lambda: self._pipeline.ledger.position,
+            position=lambda: self._released,
             bookmark=self._intake.bookmark,
             end=lambda: self._intake.end,
             sync=self._intake.sync,
@@ -116,8 +117,14 @@ class Service:
         moved |= self._pipeline.step()
         if moved or self._pipeline.ledger.position != before:
             self._active_until = time.monotonic() + ACTIVE_SECONDS
-        self._intake.release(self._pipeline.ledger.position)
+        self._release()
         return moved
+
+    def _release(self) -> None:
+        """Let go what is delivered; from here on the checkpoint may say so."""
+        position = self._pipeline.ledger.position
+        self._intake.release(position)
+        self._released = position
 
     def _wait(self) -> None:
         """Wait for bytes, reports, signals or the next thing that is due."""
@@ -171,6 +178,7 @@ class Service:
             )
             return
         self._drain(DRAIN_SECONDS)
+        self._release()
         self._settings = settings
         logs.set_level(settings.log_level)
         if settings.journal != previous.journal:
@@ -200,13 +208,13 @@ class Service:
             if not self._pipeline.step():
                 self._pipeline.take_reports(0.01)
             self._notifier.keep_alive()
+        self._release()
         try:
             self._syncer.stop()
         except OSError as error:
             log.error(
                 "the checkpoint could not be stored: %s: some events will be sent again", error.strerror
             )
-        self._intake.release(self._pipeline.ledger.position)
         self._pipeline.producer.discard()
         log.info("stopped: events=%d lag_bytes=%d", self._counters.events, self._pipeline.lag)
         self._intake.close()

@@ -181,6 +181,7 @@ class SpoolReader:
                 if not path.is_file():
                     raise OSError(0, "it is no regular file")
                 if not self._is_finished(path):
+                    self.problem = f"{path}: somebody still writes to it"
                     return  # the order of names is the order of events: those after it wait
                 file = LogFile(path)
             except FileNotFoundError:
@@ -250,17 +251,21 @@ class SpoolReader:
     def _finish(self, spooled: _Spooled) -> None:
         path = spooled.file.path
         spooled.file.close()
+        self._read.discard(path.name)
         try:
+            if path.stat().st_ino != spooled.file.inode:
+                return  # another file has its name by now, which is to be read yet
             if not spooled.events:
                 self._set_aside(path, "holds no events")
             elif self._options.archive_directory is not None:
                 _move(path, self._options.archive_directory)
             else:
                 path.unlink(missing_ok=True)
+        except FileNotFoundError:
+            pass  # somebody has taken it away
         except OSError as error:
             log.error("%s: is delivered and cannot be taken away: %s", path, error.strerror)
-            return  # it is not read again as long as this process lives
-        self._read.discard(path.name)
+            self._read.add(path.name)  # it is not read again as long as this process lives
 
     def _set_aside(self, path: Path, reason: str) -> None:
         try:

@@ -9,6 +9,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -196,6 +197,26 @@ def test_an_orderly_stop_and_start_repeats_nothing(follower: Follower) -> None:
     follower.daemon.start()
     follower.wait_for(set(range(600)))
     assert follower.numbers == list(range(600))
+
+
+def test_a_reload_reads_another_file_and_goes_on_with_the_one_before(follower: Follower) -> None:
+    path = follower.daemon.directory.parent / "log" / "full"
+    other = path.with_name("other")
+    path.write_bytes(block(0))
+    follower.daemon.start()
+    follower.wait_for({0})
+    other.write_bytes(block(1))
+    before = follower.daemon.configuration.read_text()
+    follower.daemon.configure(before.replace(f"path = {path}", f"path = {path}, {other}"))
+    follower.daemon.signal(signal.SIGHUP)
+    follower.wait_for({0, 1})
+    with path.open("ab") as file:
+        file.write(block(2))
+    follower.wait_for({0, 1, 2})
+    follower.daemon.configure(before.replace("source = eventlog", "source = spool"))
+    follower.daemon.signal(signal.SIGHUP)
+    follower.daemon.wait_for_log('the source changes from "eventlog" to "spool": that takes a restart')
+    assert follower.numbers == [0, 1, 2]
 
 
 @pytest.mark.parametrize("follower", ["spool"], indirect=True)

@@ -8,6 +8,7 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -226,6 +227,29 @@ def test_an_asterisk_that_starts_again_counts_again(world: World) -> None:
     world.write(b"".join(block(number, "Run: 2") for number in range(3)))
     assert world.read() == [0, 1, 2, 0, 1, 2]
     assert world.counters.duplicates == 0
+
+
+def test_the_time_is_the_events_own_else_the_lines_else_the_files(world: World) -> None:
+    line = b"[2026-11-23 09:30:23.739] VERBOSE[1] manager.c: <-- Examining AMI event (1): -->\n"
+    odd = b"[some day] VERBOSE[1] manager.c: <-- Examining AMI event (1): -->\n"
+    event = b"Event: A\r\nPrivilege: x\r\nNumber: 1\r\n\r\n\n"
+    world.write(block(0) + line + event + odd + event)
+    chunk = world.reader.read()
+    assert chunk is not None
+    _, by_line, by_file = chunk.events
+    assert isinstance(by_line, Event)
+    assert isinstance(by_file, Event)
+    assert by_line.captured_ms == int(datetime(2026, 11, 23, 9, 30, 23, 739000).timestamp() * 1000)
+    assert by_file.captured_ms == int(world.path.stat().st_mtime * 1000)
+
+
+def test_values_that_are_not_utf_8_are_kept(world: World) -> None:
+    world.write(block(0).replace(b"Number: 0", b"Number: 0\r\nName: Zo\xeb"))
+    chunk = world.reader.read()
+    assert chunk is not None
+    (event,) = chunk.events
+    assert isinstance(event, Event)
+    assert event.get_bytes(b"Name") == b"Zo\xeb"
 
 
 # Rotation.

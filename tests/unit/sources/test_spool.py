@@ -120,6 +120,16 @@ def test_a_file_that_is_being_written_is_left_alone(world: World) -> None:
     assert world.read() == [0, 5, 1]
 
 
+def test_a_new_file_of_the_same_name_is_read_and_not_deleted(world: World) -> None:
+    world.put("a.ami", events(0))
+    assert world.read(deliver=False) == [0]
+    hidden = world.put(".new", events(1))
+    hidden.rename(world.directory / "a.ami")
+    world.reader.release(world.reader.position)
+    assert world.read() == [1]
+    assert world.left == []
+
+
 def test_delivered_files_can_be_archived(world: World) -> None:
     world.options = {"after": "archive", "archive_directory": world.archive}
     world.put("a.ami", events(0))
