@@ -199,6 +199,18 @@ def test_an_orderly_stop_and_start_repeats_nothing(follower: Follower) -> None:
     assert follower.numbers == list(range(600))
 
 
+def test_stops_in_the_middle_of_a_backlog_repeat_nothing(follower: Follower) -> None:
+    path = follower.daemon.directory.parent / "log" / "full"
+    path.write_bytes(b"".join(map(block, range(20_000))))
+    for turn in range(4):
+        follower.daemon.start()
+        follower.daemon.wait_for_word("READY", count=turn + 1)
+        assert follower.daemon.stop() == 0
+    follower.daemon.start()
+    follower.wait_for(set(range(20_000)))
+    assert follower.numbers == list(range(20_000))
+
+
 def test_a_reload_reads_another_file_and_goes_on_with_the_one_before(follower: Follower) -> None:
     path = follower.daemon.directory.parent / "log" / "full"
     other = path.with_name("other")
