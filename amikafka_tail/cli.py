@@ -26,6 +26,9 @@ from amikafka_tail.sources.replayable import Reader, ReplayableSource
 
 CONFIGURATION = Path("/etc/asterisk/ami_kafka.conf")
 
+MOST_LINES = 40
+"""Of a file that is no configuration at all, nobody reads every line."""
+
 log = logging.getLogger("amikafka")
 
 
@@ -36,8 +39,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code: int = options.command(options)
         sys.stdout.flush()
     except AmikafkaError as error:
-        for line in str(error).splitlines():
+        lines = str(error).splitlines()
+        for line in lines[:MOST_LINES]:
             print(f"amikafka: {line}", file=sys.stderr)
+        if len(lines) > MOST_LINES:
+            print(f"amikafka: ... and {len(lines) - MOST_LINES} more", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
         # Whoever read our output has gone; Python would complain again when it closes standard output.
@@ -119,7 +125,8 @@ def replay_command(options: argparse.Namespace) -> int:
         sys.stdout.reconfigure(encoding="utf-8")  # JSON is, whatever the locale
     bookmark = replay.Bookmark(options.resume) if options.resume else None
     if bookmark is not None and options.source != "eventlog":
-        raise InputError("--resume goes with --from eventlog")
+        print("amikafka: --resume goes with --from eventlog", file=sys.stderr)
+        return os.EX_USAGE
     with contextlib.ExitStack() as opened:
         inputs: list[tuple[str, Reader]]
         found: FilesReader | None = None

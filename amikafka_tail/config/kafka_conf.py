@@ -116,12 +116,11 @@ def properties(
                 problems.append(problem(line, section, f"{line.value}: is not UTF-8"))
         elif line.name in PRODUCER_OPTIONS:
             name = PRODUCER_OPTIONS[line.name][0]
-            value = line.value
-            if line.name == "enable_idempotence":
-                try:
-                    value = "true" if boolean(value) else "false"
-                except ValueError as error:
-                    problems.append(problem(line, section, str(error)))
+            try:
+                value = _checked(line)
+            except ValueError as error:
+                problems.append(problem(line, section, str(error)))
+                continue
             if value:
                 values[name] = value
                 origins[name] = origin
@@ -132,6 +131,18 @@ def properties(
     if "enable.idempotence" not in values and _may_be_idempotent(values):
         values["enable.idempotence"] = "true"
     return KafkaProperties(values=values, origins=origins)
+
+
+def _checked(line: Line) -> str:
+    """Return the value of an option as librdkafka takes it. Raises `ValueError` where it cannot be right."""
+    if line.name == "enable_idempotence":
+        return "true" if boolean(line.value) else "false"
+    if line.name == "brokers":
+        for broker in (each.strip() for each in line.value.split(",")):
+            host, colon, port = broker.rpartition("://")[2].rpartition(":")  # PLAINTEXT://host:port
+            if colon and not broker.endswith("]") and (not host or not port.isdigit() or int(port) > 65535):
+                raise ValueError(f'"{broker}" is not host:port')
+    return line.value
 
 
 def _may_be_idempotent(values: dict[str, str]) -> bool:

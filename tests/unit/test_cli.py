@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import os
+import re
 import sys
 from base64 import b64decode
 from collections import Counter
@@ -73,6 +74,21 @@ def test_check_names_every_problem_with_its_line(
         f'amikafka: {configuration}:10: [general] format: "xml": unknown format; there are: json, ami',
         f'amikafka: {configuration}:11: [kafak]: unknown section (did you mean "kafka"?)',
     ]
+
+
+def test_of_a_file_that_is_none_only_the_beginning_is_told(
+    configuration: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configuration.write_text("x\n" * 1000)
+    assert main(["check", "-c", str(configuration)]) == os.EX_CONFIG
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == cli.MOST_LINES + 1
+    assert re.fullmatch(r"amikafka: \.\.\. and \d+ more", lines[-1])
+
+
+def test_resume_needs_log_files(identified: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["replay", "-c", str(identified), "--resume", "note", "a.ami"]) == os.EX_USAGE
+    assert "--resume goes with --from eventlog" in capsys.readouterr().err
 
 
 def test_check_finds_what_only_librdkafka_knows_to_be_wrong(

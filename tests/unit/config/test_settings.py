@@ -198,6 +198,10 @@ tls_ca = ca.pem
             "ami_kafka.conf:2: [journal]: max_bytes must be at least twice segment_bytes",
         ),
         (
+            "[kafka]\nbrokers = k1:9092, k2:x9092\n",
+            'ami_kafka.conf:2: [kafka] brokers: "k2:x9092" is not host:port',
+        ),
+        (
             "[general]\nsource = snmp\n",
             'ami_kafka.conf:2: [general] source: "snmp": unknown source; there are: manager, eventlog, spool',
         ),
@@ -205,6 +209,14 @@ tls_ca = ca.pem
 )
 def test_a_problem_is_told_with_its_place(etc: Path, text: str, expected: str) -> None:
     assert problems(etc, text) == [expected]
+
+
+@pytest.mark.parametrize(
+    "brokers", ["k1", "k1:9092,k2", "[::1]:9092", "[::1]", "SASL_SSL://k1:9092", "10.0.0.1:9"]
+)
+def test_brokers_may_be_written_in_each_of_librdkafkas_ways(etc: Path, brokers: str) -> None:
+    loaded = load(etc, f"[kafka]\nbrokers = {brokers}\n")
+    assert loaded.properties["bootstrap.servers"] == brokers
 
 
 def test_a_missing_kafka_conf_is_told(tmp_path: Path) -> None:
