@@ -77,7 +77,7 @@ class Intake(Protocol):
         """Wait until what has come in is on the disk. May be called from another thread."""
 
     def reload(self, settings: Settings) -> None:
-        """Go on as the settings say now."""
+        """Go on as the settings say now. Raises `AmikafkaError`, and nothing has changed then."""
 
     def finish(self) -> None:
         """Take nothing in any more."""
@@ -217,16 +217,18 @@ class FileIntake:
         self._lock = lock_directory(settings.journal.directory)
         self._wake = wake
         bookmark = stored.bookmark if stored else None
-        self._open(source, stored.offset if stored else 0, bookmark)
+        self._open(source, settings, stored.offset if stored else 0, bookmark)
 
-    def _open(self, source: ReplayableSource, position: int, bookmark: dict[str, Any] | None) -> None:
-        self._source = source
+    def _open(
+        self, source: ReplayableSource, settings: Settings, position: int, bookmark: dict[str, Any] | None
+    ) -> None:
         self._reader: FollowingReader = source.open(
             position=position,
             bookmark=bookmark,
             counters=self._counters,
-            identify=build.identify_log(self._settings),
+            identify=build.identify_log(settings),
         )
+        self._source = source
         self._watch = Watch(self._wake) if source.watch == "inotify" else None
         self._look_at = 0.0
         self._active_until = 0.0
@@ -285,14 +287,15 @@ class FileIntake:
 
     def reload(self, settings: Settings) -> None:
         """Read other files where the source has changed."""
-        previous, self._settings = self._settings, settings
-        if settings.source_options != previous.source_options:
-            position, bookmark = self._reader.position, self._reader.bookmark()
-            self.finish()
-            self._reader.close()
+        if settings.source_options != self._settings.source_options:
             source = build.source(settings, self._registry)
             assert isinstance(source, ReplayableSource)
-            self._open(source, position, bookmark)
+            before, watch = self._reader, self._watch
+            self._open(source, settings, before.position, before.bookmark())
+            before.close()
+            if watch is not None:
+                watch.close()
+        self._settings = settings
 
     def finish(self) -> None:
         """Do not look at the files any more."""

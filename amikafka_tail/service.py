@@ -169,25 +169,30 @@ class Service:
             build.producer(settings).discard()
             build.messages(settings, self._registry)
         except AmikafkaError as error:
-            problems = error.problems if isinstance(error, ConfigError) else (error,)
-            for problem in problems:
-                log.error("%s", problem)
-            log.error("the configuration was not reloaded: the one before stays in use")
-            self._notifier.tell(
-                "READY=1", "STATUS=reload failed: the new configuration is wrong, see the log"
-            )
+            self._refuse(error)
             return
         self._drain(DRAIN_SECONDS)
         self._release()
+        try:
+            self._intake.reload(settings)
+        except AmikafkaError as error:
+            self._refuse(error)
+            return
         self._settings = settings
         logs.set_level(settings.log_level)
         if settings.journal != previous.journal:
             log.warning("[journal]: what was changed there takes effect with a restart")
         self._pipeline.producer.discard()
-        self._intake.reload(settings)
         self._pipeline = self._make_pipeline(self._pipeline.ledger.position)
         log.info("configuration reloaded: %s", settings.path)
         self._notifier.tell("READY=1", "STATUS=reloaded")
+
+    def _refuse(self, error: AmikafkaError) -> None:
+        """Say why the new configuration is not used."""
+        for problem in error.problems if isinstance(error, ConfigError) else (error,):
+            log.error("%s", problem)
+        log.error("the configuration was not reloaded: the one before stays in use")
+        self._notifier.tell("READY=1", "STATUS=reload failed: the new configuration is wrong, see the log")
 
     def _drain(self, seconds: float) -> None:
         """Deliver what has been sent, without reading on, for at most `seconds`; go on recording."""
