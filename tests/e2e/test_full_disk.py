@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -91,3 +92,41 @@ def test_a_full_disk_holds_asterisk_up_and_loses_nothing(tmp_path: Path, small_d
             assert daemon.stop() == 0
         finally:
             daemon.close()
+
+
+def test_an_event_log_is_published_while_the_checkpoint_finds_no_room(
+    tmp_path: Path, small_disk: Path
+) -> None:
+    kafka = MockKafka()
+    log = tmp_path / "full"
+    log.write_bytes(b"".join(map(event, range(1000))))
+    state = small_disk / "amikafka"
+    state.mkdir()
+    text = (
+        f"[general]\nsource = eventlog\n[kafka]\nbrokers = {kafka.address}\ntopic = no-space\n"
+        f"[eventlog]\npath = {log}\n[journal]\ndirectory = {state}\nfsync_interval = 0.2\n"
+    )
+    daemon = Daemon(tmp_path / "daemon", text)
+    try:
+        with contextlib.suppress(OSError), (small_disk / "filler").open("wb") as filler:
+            while True:
+                filler.write(b"x" * 4096)
+                filler.flush()
+        (state / "lock").unlink(missing_ok=True)
+        daemon.start()
+        daemon.wait_for_log("the checkpoint cannot be stored: .*No space left on device")
+        (small_disk / "filler").unlink()
+        daemon.wait_for_log("the checkpoint can be stored again")
+        daemon.kill()
+        with log.open("ab") as file:
+            file.write(event(1000))
+        daemon.start()
+
+        def numbers() -> list[int]:
+            found = read_topic(kafka.address, "no-space", idle=1)
+            return [int(json.loads(message.value)["Number"]) for message in found]
+
+        daemon.wait_for(lambda: len(numbers()) >= 1001, 30, "every event")
+        assert numbers() == list(range(1001))
+    finally:
+        daemon.close()
