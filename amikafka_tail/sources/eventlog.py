@@ -137,9 +137,8 @@ class EventLogReader:
     @property
     def directories(self) -> set[Path]:
         """Where something happens when there is more to read."""
-        patterns = {
-            Path(pattern).parent for pattern in self._options.path if "*" not in str(Path(pattern).parent)
-        }
+        parents = {str(Path(pattern).parent) for pattern in self._options.path}
+        patterns = {Path(parent) for parent in parents if not glob.has_magic(parent)}
         logs = {directory for path in self._followed for directory in (path.parent, path.resolve().parent)}
         return {directory for directory in patterns | logs if directory.is_dir()}
 

@@ -205,12 +205,14 @@ class Log:
 
     def _after_truncation(self, file: LogFile, start: int) -> LogFile:
         """Return the copy that was made before a file was truncated, at the same place, or the file anew."""
-        for copy in self._generations():
-            if copy.inode != file.inode and copy.is_same(file) and copy.read_at(start, 1):
-                copy.start_at(start, file.framer.form)
-                log.info("%s: copied to %s and truncated", file.path, copy.path)
-                return copy
-            copy.close()
+        generations = self._generations()
+        copies = (each for each in generations if each.inode != file.inode and each.is_same(file))
+        copy = next((each for each in copies if each.read_at(start, 1)), None)
+        _close_others(generations, copy)
+        if copy is not None:
+            copy.start_at(start, file.framer.form)
+            log.info("%s: copied to %s and truncated", file.path, copy.path)
+            return copy
         log.warning("%s: truncated at offset=%d: reading it from its beginning", file.path, start)
         again = self._open(self.path)
         if again is None:
