@@ -5,13 +5,17 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable
+from typing import Any, cast
 
+from amikafka_tail.ami.event import Event
 from amikafka_tail.config import identity, local
 from amikafka_tail.config.identity import Identity
 from amikafka_tail.config.settings import Settings
 from amikafka_tail.envelope import envelopes
+from amikafka_tail.errors import ConfigError, PluginError, Problem
+from amikafka_tail.payload import FormatContext
 from amikafka_tail.pipeline import Messages, Route, chain
-from amikafka_tail.plugins import Registry
+from amikafka_tail.plugins import Registration, Registry
 from amikafka_tail.producer import Producer
 from amikafka_tail.sources.live import Connection, LiveSource
 from amikafka_tail.sources.replayable import ReplayableSource
@@ -21,10 +25,23 @@ log = logging.getLogger("amikafka.kafka")
 
 def source(settings: Settings, registry: Registry) -> LiveSource | ReplayableSource:
     """Make the source that `[general] source` names."""
-    made: LiveSource | ReplayableSource = registry.get("source", settings.source).factory(
-        settings.source_options
-    )
+    registration = registry.get("source", settings.source)
+    made = _made(settings, registration, settings.source_options)
+    if not isinstance(made, (LiveSource, ReplayableSource)):
+        raise PluginError(
+            f'{registration.origin}: the source "{registration.name}" is neither a LiveSource nor a'
+            f" ReplayableSource: {type(made).__name__}"
+        )
     return made
+
+
+def _made(settings: Settings, registration: Registration, *arguments: object) -> Any:
+    """Call a plugin's factory. Raises `ConfigError` for options it refuses, `PluginError` where it fails."""
+    try:
+        return registration.make(*arguments)
+    except ValueError as error:
+        refused = Problem(message=str(error), file=settings.path, section=registration.name)
+        raise ConfigError([refused]) from error
 
 
 def source_key(settings: Settings) -> str:
@@ -34,24 +51,47 @@ def source_key(settings: Settings) -> str:
 
 
 def messages(settings: Settings, registry: Registry) -> Messages:
-    """Make what turns events into messages: the filters in their order, the format, the envelope."""
-    make_format = registry.get("format", settings.format).factory
-    filters = [(name, registry.get("filter", name).factory(options)) for name, options in settings.filters]
+    """Make what turns events into messages: the filters in their order, the format, the envelope.
+
+    Raises `ConfigError` and `PluginError`.
+    """
+    format_ = registry.get("format", settings.format)
+    filters = [
+        (name, _callable(settings, registry.get("filter", name), options))
+        for name, options in settings.filters
+    ]
 
     def route(found: Identity) -> Route:
         overridden = settings.overrides.apply(found)
         return Route(
             envelopes(overridden, settings.format, settings.key),
-            make_format(settings.format_options, overridden),
+            _callable(
+                settings,
+                format_,
+                settings.format_options,
+                FormatContext(identity=overridden, topic=settings.topic),
+            ),
         )
 
+    fallback = identity.resolve(local.facts(settings.etc))
+    route(fallback)  # a format that cannot be made is an error now, not at the first event
     return Messages(
         topic=settings.topic,
         format_name=settings.format,
         choose=chain(filters),
         route=route,
-        fallback=identity.resolve(local.facts(settings.etc)),
+        fallback=fallback,
     )
+
+
+def _callable(settings: Settings, registration: Registration, *arguments: object) -> Callable[[Event], Any]:
+    made = _made(settings, registration, *arguments)
+    if not callable(made):
+        raise PluginError(
+            f'{registration.origin}: the factory of the {registration.kind} "{registration.name}" returned'
+            f" {type(made).__name__}, which cannot be called with an event"
+        )
+    return cast("Callable[[Event], Any]", made)
 
 
 def producer(settings: Settings) -> Producer:

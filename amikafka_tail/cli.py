@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import dataclasses
 import io
 import logging
 import os
@@ -12,8 +11,9 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from amikafka_tail import __version__, build, demo, logs, plugins, replay
+from amikafka_tail import __version__, build, demo, logs, plugin_commands, plugins, replay, template
 from amikafka_tail.config import settings
+from amikafka_tail.config.options import unknown
 from amikafka_tail.config.settings import Settings
 from amikafka_tail.dead_letters import DeadLetters
 from amikafka_tail.errors import AmikafkaError, InputError
@@ -91,9 +91,11 @@ def check(options: argparse.Namespace) -> int:
     for name, value in _summary(configuration):
         print(f"  {name:<9} {value}")
     source = build.source(configuration, registry)
+    remarks = list(configuration.remarks)
     if isinstance(source, ReplayableSource):
-        for remark in source.remarks():
-            print(f"note: {remark}")
+        remarks += source.remarks()
+    for remark in remarks:
+        print(f"note: {remark}")
     return 0
 
 
@@ -199,28 +201,56 @@ def _open_logs(
 
 
 def show_plugins(_options: argparse.Namespace) -> int:
-    """Show what is registered, from which distribution."""
-    rows = [("KIND", "NAME", "DISTRIBUTION", "VERSION", "OPTIONS")]
-    for registration in plugins.load():
-        names = " ".join(field.name for field in dataclasses.fields(registration.options))
-        rows.append(
-            (
-                registration.kind,
-                registration.name,
-                registration.distribution,
-                registration.version,
-                names or "-",
-            )
-        )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    """Show what is installed, and what is wrong with what cannot be loaded."""
+    registry, problems = plugins.discover()
+    print(plugin_commands.table(registry))
+    for problem in problems:
+        print(f"amikafka: {problem}", file=sys.stderr)
+    return os.EX_CONFIG if problems else 0
+
+
+def show_plugin(options: argparse.Namespace) -> int:
+    """Show one source, filter or format with its options."""
+    registry, _ = plugins.discover()
+    found = next((each for each in registry if each.name == options.name), None)
+    if found is None:
+        known = [each.name for each in registry]
+        text = unknown("source, filter or format", options.name, known)
+        print(f'amikafka: "{options.name}": {text}; there are: {", ".join(known)}', file=sys.stderr)
+        return os.EX_USAGE
+    print(plugin_commands.details(found))
+    return 0
+
+
+def new_plugin(options: argparse.Namespace) -> int:
+    """Write a plugin to begin with."""
+    directory = template.write(options.name, options.kind, options.directory)
+    print(f"{directory}: a {options.kind} called {options.name}. Next:")
+    print(f"  cd {directory}")
+    print("  pip install --editable '.[test]'")
+    print("  pytest")
     return 0
 
 
 def run_demo(options: argparse.Namespace) -> int:
     """Show the main job with nothing installed."""
     return demo.run(count=options.events, rate=options.rate, format_name=options.format)
+
+
+def _add_plugin_commands(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    text = "show one of them, with each of its options"
+    showing = commands.add_parser("show", help=text, description=text)
+    showing.add_argument("name", metavar="NAME")
+    showing.set_defaults(command=show_plugin)
+    text = "write a plugin to begin with: code, tests, pyproject.toml, README"
+    making = commands.add_parser("new", help=text, description=text)
+    making.add_argument(
+        "name", metavar="NAME", help="what the configuration will call it: letters, digits, -"
+    )
+    making.add_argument("kind", choices=plugins.KINDS, metavar="KIND", help="source, filter or format")
+    making.add_argument("directory", type=Path, metavar="DIR", help="where to; it must not exist yet")
+    making.set_defaults(command=new_plugin)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -279,7 +309,9 @@ def _parser() -> argparse.ArgumentParser:
         help="where events go that cannot be published (default: %(default)s)",
     )
     replaying.add_argument("input", nargs="+", metavar="INPUT", help="a file, or - for standard input")
-    add("plugins", show_plugins, "show the sources, filters and formats that are installed")
+    _add_plugin_commands(
+        add("plugins", show_plugins, "show the sources, filters and formats that are installed")
+    )
     showing = add("demo", run_demo, "show the main job, with a recorded Asterisk and a Kafka in this process")
     showing.add_argument(
         "--events", type=int, default=200, metavar="N", help="how many (default: %(default)s)"

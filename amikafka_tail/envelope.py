@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from amikafka_tail.ami.event import CRLF, Event, split_line
 from amikafka_tail.config.identity import Identity
+from amikafka_tail.payload import Headers
 
-Headers = list[tuple[str, str | bytes | None]]
 Envelope = Callable[[Event], tuple[bytes | None, Headers, int]]
 MAX_KINDS = 2048
 """Kinds of events remembered before starting afresh: a dialplan can make up event names without end."""

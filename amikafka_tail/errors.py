@@ -54,6 +54,15 @@ class PluginError(AmikafkaError):
     exit_code = os.EX_CONFIG
 
 
+class TryLater(AmikafkaError):
+    """A filter or a format cannot handle an event now, and trying again later may help.
+
+    The host waits, longer each time, and calls again with the same event: nothing is lost, nothing overtakes.
+    """
+
+    exit_code = os.EX_TEMPFAIL
+
+
 class SourceDisconnected(AmikafkaError):
     """The source has no connection now. Trying again later may help."""
 
@@ -70,6 +79,12 @@ class InputError(AmikafkaError):
     """A file named on the command line cannot be read."""
 
     exit_code = os.EX_NOINPUT
+
+
+class UsageError(AmikafkaError):
+    """The command line asks for what cannot be done."""
+
+    exit_code = os.EX_USAGE
 
 
 class JournalError(AmikafkaError):

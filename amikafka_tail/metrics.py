@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass
@@ -31,5 +31,7 @@ class Counters:
     """Events missing in a log, as their SequenceNumber tells."""
     rewinds: int = 0
     """How often the pipeline went back to the checkpoint."""
+    plugin_failures: dict[str, int] = field(default_factory=dict)
+    """Events that a filter or a format could not handle, by its name."""
     connections: int = 0
     """Connections made to Asterisk."""

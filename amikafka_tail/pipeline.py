@@ -17,9 +17,10 @@ from amikafka_tail.ami.event import Event
 from amikafka_tail.config.identity import Identity
 from amikafka_tail.dead_letters import DeadLetters
 from amikafka_tail.envelope import Envelope
-from amikafka_tail.errors import DeliveryFailed
+from amikafka_tail.errors import DeliveryFailed, TryLater
 from amikafka_tail.ledger import Failure, Ledger, Receipt
 from amikafka_tail.metrics import Counters
+from amikafka_tail.payload import Payload, unpack, value_of
 from amikafka_tail.producer import KafkaError, KafkaException, describe, is_permanent
 from amikafka_tail.sources.replayable import Reader, Unpublishable
 
@@ -27,6 +28,10 @@ MAX_UNDELIVERED = 32 * 1024 * 1024
 """How far reading may run ahead of the checkpoint, in bytes: bounds memory where events are large."""
 FIRST_RETRY, LONGEST_RETRY = 1.0, 30.0
 """Seconds to wait before going on after a failure: doubled each time, until something is delivered."""
+FIRST_HOLD = 0.05
+"""Seconds to wait before a plugin that asked for it is called again: doubled too, up to LONGEST_RETRY."""
+QUIET_HOLD = 1.0
+"""A plugin that waits no longer than this, in seconds, is not worth a line in the log."""
 NOWHERE = -1
 """The position of what was sent from bytes that are gone."""
 MAX_REMEMBERED = 10_000
@@ -66,7 +71,7 @@ class Route(NamedTuple):
     """How the events of one Asterisk become messages."""
 
     envelope: Envelope
-    render: Callable[[Event], bytes]
+    render: Callable[[Event], bytes | Payload]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,8 +106,13 @@ def chain(filters: Sequence[tuple[str, Filter]]) -> Callable[[Event], Event | No
             except Exception as error:
                 raise FilterFailed(name) from error
             if verdict is not True:
-                if not verdict:
+                if verdict is None or verdict is False:
                     return None
+                if not isinstance(verdict, Event):
+                    error = TypeError(
+                        f"the filter returned {type(verdict).__name__}, not bool, Event or None"
+                    )
+                    raise FilterFailed(name) from error
                 event = verdict
         return event
 
@@ -134,6 +144,7 @@ class Pipeline:
         self._clock = clock
         self._retry_after = FIRST_RETRY
         self._resume_at = 0.0
+        self._hold_for = FIRST_HOLD
         self._given_up: set[int] = set()
         self._sending: Iterator[None] | None = None
         self._identity = messages.fallback
@@ -171,9 +182,11 @@ class Pipeline:
         Blocks for nothing but the disk. Raises `OSError` where the log cannot be read.
         """
         self.take_reports()
+        if self.paused_until is not None:
+            return False
         if self._sending is None:
             ahead = self._reader.position - self.ledger.position if self.ledger.open_receipts else 0
-            if ahead > MAX_UNDELIVERED or not self.producer.has_room or self.paused_until is not None:
+            if ahead > MAX_UNDELIVERED or not self.producer.has_room:
                 return False
             if not self._read():
                 return False
@@ -192,7 +205,7 @@ class Pipeline:
 
     def send_rest(self) -> bool:
         """Send what is left of the chunk that was read; return whether that was all of a chunk."""
-        if self._sending is None:
+        if self._sending is None or self.paused_until is not None:
             return False
         try:
             done = next(self._sending, self) is self
@@ -210,6 +223,7 @@ class Pipeline:
             return False
         if chunk.start != chunk.end:
             self._reroute(chunk.identity)
+            self._hold_for = FIRST_HOLD
             self._sending = self._send(chunk.events, self.ledger.open(chunk.start, chunk.end))
         return True
 
@@ -221,7 +235,10 @@ class Pipeline:
             self._route = self._messages.route(identity)
 
     def _send(self, events: Iterator[Event | Unpublishable], receipt: Receipt) -> Iterator[None]:
-        """Send the events of one chunk. Yields when librdkafka's queue is full, to go on where it was."""
+        """Send the events of one chunk.
+
+        Yields when librdkafka's queue is full or a plugin has to wait, to go on with the same event.
+        """
         counters = self._counters
         given_up = self._given_up
         envelope, render = self._route
@@ -236,28 +253,34 @@ class Pipeline:
                 self._set_aside_bytes(event)
                 continue
             counters.events += 1
-            try:
-                chosen = event if choose is None else choose(event)
-                if chosen is None:
-                    counters.filtered += 1
-                    continue
-                key, headers, moment_ms = envelope(chosen)
-                value = render(chosen)
-            except Exception as error:
-                self._set_aside_failed(event, error)
-                continue
-            receipt.pending += 1
             while True:
+                try:
+                    chosen = event if choose is None else choose(event)
+                    if chosen is None:
+                        counters.filtered += 1
+                        break
+                    key, headers, moment_ms = envelope(chosen)
+                    value = render(chosen)
+                    if type(value) is not bytes:
+                        value, headers = unpack(value, headers)
+                except Exception as error:
+                    if self._has_to_wait(error):
+                        yield
+                        continue
+                    self._set_aside_failed(event, error)
+                    break
+                receipt.pending += 1
                 try:
                     produce(topic, value, key, -1, report, report, moment_ms, headers)
                     counters.sent += 1
-                    break
                 except BufferError:
+                    receipt.pending -= 1
                     yield
+                    continue
                 except KafkaException as error:
                     self._refused(event, error.args[0])
                     receipt.settle_one()
-                    break
+                break
         receipt.settle_one()
 
     def _recover(self) -> None:
@@ -302,7 +325,7 @@ class Pipeline:
                 known, route = identity, self._messages.route(identity)
             with contextlib.suppress(Exception):  # what a plugin cannot handle is not what was sent
                 chosen = event if self._messages.choose is None else self._messages.choose(event)
-                if chosen is not None and route.render(chosen) == wanted:
+                if chosen is not None and value_of(route.render(chosen)) == wanted:
                     return event
         # The journal had to give the chunk up: what was sent is all there is.
         return Event(wanted, NOWHERE)
@@ -324,6 +347,28 @@ class Pipeline:
         self._sending = None
         self._reader.seek(position)
 
+    def _has_to_wait(self, error: Exception) -> bool:
+        """Tell whether a plugin asked to be called again later, and wait if it did."""
+        plugin, cause = self._blamed(error)
+        if not isinstance(cause, TryLater):
+            return False
+        self._resume_at = self._clock() + self._hold_for
+        if self._hold_for > QUIET_HOLD:
+            log.warning(
+                'plugin "%s" has to wait: %s; next attempt in %.0f s; nothing is lost',
+                plugin,
+                cause,
+                self._hold_for,
+            )
+        self._hold_for = min(2 * self._hold_for, LONGEST_RETRY)
+        return True
+
+    def _blamed(self, error: Exception) -> tuple[str, Exception]:
+        """Return the plugin that an exception came from, and what it raised."""
+        if isinstance(error, FilterFailed) and isinstance(error.__cause__, Exception):
+            return str(error), error.__cause__
+        return self._messages.format_name, error
+
     def _set_aside_bytes(self, bytes_: Unpublishable) -> None:
         """Send what is no event to the dead letters. Raises `DeliveryFailed`."""
         self._set_aside(bytes_.raw, bytes_.position, bytes_.reason)
@@ -335,10 +380,9 @@ class Pipeline:
 
     def _set_aside_failed(self, event: Event, error: Exception) -> None:
         """Send an event that a plugin could not handle to the dead letters. Raises `DeliveryFailed`."""
-        cause, plugin = error, self._messages.format_name
-        if isinstance(error, FilterFailed) and isinstance(error.__cause__, Exception):
-            cause, plugin = error.__cause__, str(error)
+        plugin, cause = self._blamed(error)
         self._set_aside(event.raw, event.position, "".join(format_exception(cause)), plugin)
+        self._counters.plugin_failures[plugin] = self._counters.plugin_failures.get(plugin, 0) + 1
         log.error('plugin "%s" failed: %s: %s: event=%r', plugin, type(cause).__name__, cause, event.name)
 
     def _set_aside(self, raw: bytes, position: int, reason: str, plugin: str | None = None) -> None:

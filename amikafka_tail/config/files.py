@@ -25,7 +25,7 @@ def load(path: Path) -> Document:
         return [Path(name) for name in sorted(names)]
 
     try:
-        return dialect.parse(path, _read, find)
+        return dialect.parse(path, read, find)
     except OSError as error:
         return Document([], [Problem(message=why_unreadable(path, error), file=path)])
 
@@ -49,7 +49,8 @@ def why_unreadable(path: Path, error: OSError) -> str:
     )
 
 
-def _read(path: Path) -> str:
+def read(path: Path) -> str:
+    """Return a file's text. Raises `OSError`, also for one that is too large to be a configuration."""
     with path.open("rb") as file:
         data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:

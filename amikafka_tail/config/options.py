@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from amikafka_tail.config.dialect import Line
+from amikafka_tail.config.toml import TomlFile
 from amikafka_tail.errors import Problem
 
 Options = TypeVar("Options")
@@ -30,13 +31,16 @@ def bind(
     problems: list[Problem],
     *,
     also_known: Iterable[str] = (),
+    toml: TomlFile | None = None,
+    file: Path | None = None,
 ) -> Options | None:
     """Return an instance made from the lines; `None` where something is wrong, which is then in `problems`.
 
     A field's metadata may say `unit` ("bytes" takes 64m, "seconds" takes 500ms), `minimum` and `maximum`, or
     `any_bytes`: text that need not be UTF-8, with surrogates for what is not. An
     option that comes several times counts with its last value. `also_known` names options of the section
-    that are bound elsewhere.
+    that are bound elsewhere. `toml` has options of the same section, nested ones too; one that stands in both
+    is an error. `file` is where an option is missed that has no default.
     """
     assert dataclasses.is_dataclass(options)
     fields = {field.name: field for field in dataclasses.fields(options)}
@@ -58,22 +62,79 @@ def bind(
             places[line.name] = line
         except ValueError as error:
             problems.append(problem(line, section, str(error)))
+    if toml is not None:
+        values.update(_from_toml(options, toml, (), toml.values, problems))
+        for name in places.keys() & toml.values.keys():
+            problems.append(problem(places[name], section, f"is set in {toml.path} too"))
     if len(problems) > before:
+        return None
+    last = next((line for line in reversed(lines) if line.name in places), None)
+    where = Problem(
+        message="", file=last.file if last else file, line=last.line if last else None, section=section
+    )
+    if toml is not None and toml.values:
+        where = Problem(message="", file=toml.path)
+    return _made(options, values, where, problems)
+
+
+def _made(
+    options: type[Options], values: dict[str, Any], where: Problem, problems: list[Problem]
+) -> Options | None:
+    """Return an instance; where that is not possible `None`, and the reason among the problems."""
+    assert dataclasses.is_dataclass(options)
+    missing = [
+        field.name
+        for field in dataclasses.fields(options)
+        if field.default is dataclasses.MISSING
+        and field.default_factory is dataclasses.MISSING
+        and field.name not in values
+    ]
+    for name in missing:
+        problems.append(dataclasses.replace(where, message="is not set and has no default", key=name))
+    if missing:
         return None
     try:
         return options(**values)
     except ValueError as error:
-        # What __post_init__ refuses concerns several options: name the last line of the section.
-        last = next((line for line in reversed(lines) if line.name in places), None)
-        problems.append(
-            Problem(
-                message=str(error),
-                file=last.file if last else None,
-                line=last.line if last else None,
-                section=section,
-            )
-        )
+        # What __post_init__ refuses concerns several options: the last line of the section is named.
+        problems.append(dataclasses.replace(where, message=str(error)))
         return None
+
+
+def check_types(options: type) -> None:
+    """See that a class can hold options. Raises `TypeError` in words that name the field."""
+    if not dataclasses.is_dataclass(options):
+        raise TypeError("are not a dataclass")
+    if not options.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+        raise TypeError("are not frozen: @dataclass(frozen=True, kw_only=True)")
+    try:
+        hints = typing.get_type_hints(options)
+    except NameError as error:
+        raise TypeError(f"have a type that is not defined: {error}") from error
+    for field in dataclasses.fields(options):
+        if (unit := field.metadata.get("unit")) not in (None, "bytes", "seconds"):
+            raise TypeError(f'have {field.name} with the unit "{unit}": there are bytes and seconds')
+        _check_type(field.name, hints[field.name])
+
+
+def _check_type(name: str, hint: Any) -> None:
+    hint = _without_none(hint)
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal and all(isinstance(each, str) for each in arguments):
+        return
+    if origin is tuple and len(arguments) == 2 and arguments[1] is ...:
+        hint = arguments[0]
+        if hint is str:
+            return
+    elif hint in (str, int, float, bool, Path):
+        return
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        check_types(hint)
+        return
+    raise TypeError(
+        f"have {name} of the type {hint}: there are str, int, float, bool, Path, Literal of strings,"
+        " tuple[str, ...], a frozen dataclass D, tuple[D, ...], and each of them or None"
+    )
 
 
 def problem(line: Line, section: str, message: str) -> Problem:
@@ -103,9 +164,99 @@ def require_utf_8(value: str) -> None:
         raise ValueError("the value is not UTF-8")
 
 
-def _convert(value: str, hint: Any, metadata: typing.Mapping[str, Any]) -> Any:
+def _without_none(hint: Any) -> Any:
     if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
-        (hint,) = (each for each in typing.get_args(hint) if each is not types.NoneType)
+        others = [each for each in typing.get_args(hint) if each is not types.NoneType]
+        return others[0] if len(others) == 1 else hint
+    return hint
+
+
+def _nested(hint: Any) -> type | None:
+    """Return the dataclass of a table or of an array of tables."""
+    inner = typing.get_args(hint)[0] if typing.get_origin(hint) is tuple else hint
+    return inner if isinstance(inner, type) and dataclasses.is_dataclass(inner) else None
+
+
+def _from_toml(
+    options: type,
+    toml: TomlFile,
+    place: tuple[str | int, ...],
+    table: typing.Mapping[str, Any],
+    problems: list[Problem],
+) -> dict[str, Any]:
+    """Return the values of a table's options as far as they are right."""
+    fields = {field.name: field for field in dataclasses.fields(options)}
+    hints = typing.get_type_hints(options)
+    section = next((part for part in reversed(place) if isinstance(part, str)), None)
+    values: dict[str, Any] = {}
+
+    def say(name: str, message: str) -> None:
+        line = toml.line_of((*place, name))
+        problems.append(Problem(message=message, file=toml.path, line=line, section=section, key=name))
+
+    for name, value in table.items():
+        if name not in fields:
+            say(name, unknown("option", name, fields))
+            continue
+        hint = _without_none(hints[name])
+        try:
+            if (nested := _nested(hint)) is not None:
+                many = typing.get_origin(hint) is tuple
+                values[name] = _tables(nested, toml, (*place, name), value, problems, many=many)
+            else:
+                values[name] = _toml_value(value, hint, fields[name].metadata)
+        except ValueError as error:
+            say(name, str(error))
+    return values
+
+
+def _tables(
+    nested: type,
+    toml: TomlFile,
+    place: tuple[str | int, ...],
+    value: Any,
+    problems: list[Problem],
+    *,
+    many: bool,
+) -> Any:
+    """Return the instances of an array of tables, or the one of a table."""
+    name = place[-1]
+    tables = value if many else [value]
+    if not isinstance(tables, list) or not all(isinstance(each, dict) for each in tables):
+        raise ValueError(f"is not {f'an array of tables: [[{name}]]' if many else f'a table: [{name}]'}")
+    made: list[Any] = []
+    for index, table in enumerate(tables):
+        at = (*place, index) if many else place
+        before = len(problems)
+        values = _from_toml(nested, toml, at, table, problems)
+        if len(problems) == before:
+            where = Problem(message="", file=toml.path, line=toml.line_of(at), section=str(name))
+            made.append(_made(nested, values, where, problems))
+    return tuple(made) if many else next(iter(made), None)
+
+
+def _toml_value(value: Any, hint: Any, metadata: typing.Mapping[str, Any]) -> Any:
+    if hint is bool:
+        if not isinstance(value, bool):
+            raise ValueError(f"{value!r} is neither true nor false")
+        return value
+    if typing.get_origin(hint) is tuple:
+        if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+            raise ValueError(f"{value!r} is not a list of strings")
+        return tuple(value)
+    if hint in (int, float):
+        if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+            raise ValueError(f"{value!r} is not a number")
+        return _number(str(value), hint, metadata)
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is not a string")
+    return _convert(value, hint, metadata)
+
+
+def _convert(value: str, hint: Any, metadata: typing.Mapping[str, Any]) -> Any:
+    hint = _without_none(hint)
+    if _nested(hint) is not None:
+        raise ValueError("is nested: it stands in the plugin's TOML file, in the directory ami_kafka.d")
     if typing.get_origin(hint) is Literal:
         return _choice(value, typing.get_args(hint))
     if typing.get_origin(hint) is tuple:

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from amikafka_tail.config import files, kafka_conf, manager_conf
+from amikafka_tail.config import files, kafka_conf, manager_conf, plugin_files
 from amikafka_tail.config.dialect import Document, Line
 from amikafka_tail.config.identity import Overrides
 from amikafka_tail.config.kafka_conf import KafkaProperties
@@ -28,6 +28,7 @@ class _General:
     enabled: bool = True
     source: str = "manager"
     format: str = "json"
+    filters: tuple[str, ...] = ()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     entity_id: str | None = None
     system_name: str | None = None
@@ -89,6 +90,8 @@ class Settings:
     """The line that a property was set on, as `file:line`."""
     journal: JournalSettings
     overrides: Overrides
+    remarks: Sequence[str] = ()
+    """What a person should know, though nothing is wrong."""
 
 
 def load(path: Path, registry: Registry, *, etc: Path | None = None, need_source: bool = True) -> Settings:
@@ -129,6 +132,7 @@ class _Loader:
         self._etc = etc
         self._lines: dict[str, list[Line]] = {}
         plugin_sections = {registration.name for registration in registry} - {FILTER}
+        self._toml = plugin_files.load(path.parent / plugin_files.DIRECTORY, plugin_sections, self.problems)
         known = ["general", "kafka", "journal", *sorted(plugin_sections)]
         for section in document.sections:
             if section.name in known:
@@ -145,19 +149,11 @@ class _Loader:
         general = bind(_General, others, "general", self.problems, also_known=[FILTER])
         kafka, properties = self._kafka()
         journal = bind(JournalSettings, self._section("journal"), "journal", self.problems)
-        filters = self._filters(filter_lines)
-        options = {
-            (registration.kind, registration.name): bind(
-                registration.options,
-                self._plugin_lines(registration.name, general, need_source=need_source),
-                registration.name,
-                self.problems,
-            )
-            for registration in self._registry
-            if registration.name != FILTER
-        }
         self._check_choice("source")
         self._check_choice("format")
+        chosen = self._filter_names(general, has_lines=bool(filter_lines))
+        options = self._plugin_options(general, chosen, need_source=need_source)
+        options[FILTER] = self._event_filter(filter_lines)
         if self.problems or general is None or kafka is None or journal is None:
             return None
         names = [field.name for field in dataclasses.fields(Overrides)]
@@ -167,17 +163,41 @@ class _Loader:
             enabled=general.enabled,
             log_level=general.log_level,
             source=general.source.lower(),
-            source_options=options["source", general.source.lower()],
-            filters=filters,
+            source_options=options[general.source.lower()],
+            filters=[(name, options[name]) for name in chosen],
             format=general.format.lower(),
-            format_options=options["format", general.format.lower()],
+            format_options=options[general.format.lower()],
             topic=kafka.topic,
             key=kafka.key,
             properties=MappingProxyType(properties.values),
             property_origins=MappingProxyType(properties.origins),
             journal=journal,
             overrides=Overrides(**{name: getattr(general, name) for name in names}),
+            remarks=[
+                f"the filter {name} has options but is not used: filters of [general] does not name it"
+                for name in self._registry.names("filter")
+                if name not in chosen and (self._section(name) or name in self._toml)
+            ],
         )
+
+    def _plugin_options(
+        self, general: _General | None, chosen: Sequence[str], *, need_source: bool
+    ) -> dict[str, Any]:
+        """Bind the options of every plugin that is used, and of those that somebody has set options of."""
+        used = {*chosen}
+        if general is not None:
+            used |= {general.source.lower(), general.format.lower()}
+        options: dict[str, Any] = {}
+        for registration in self._registry:
+            name = registration.name
+            toml = self._toml.get(name)
+            lines = self._section(name)
+            if name == FILTER or not (name in used or lines or toml):
+                continue
+            if name == "manager" and need_source and general is not None and general.source.lower() == name:
+                lines = [*lines, *self._from_manager_conf(lines)]
+            options[name] = bind(registration.options, lines, name, self.problems, toml=toml, file=self._path)
+        return options
 
     def _section(self, name: str) -> list[Line]:
         return self._lines.get(name, [])
@@ -190,24 +210,33 @@ class _Loader:
                 message = f'"{line.value}": {unknown(kind, line.value, known)}; there are: {", ".join(known)}'
                 self.problems.append(problem(line, "general", message))
 
-    def _filters(self, lines: list[Line]) -> list[tuple[str, Any]]:
+    def _filter_names(self, general: _General | None, *, has_lines: bool) -> list[str]:
+        """Return the filters in their order. Where `filters` does not name it, eventfilter comes first."""
+        names = [] if general is None else [name.lower() for name in general.filters]
+        known = self._registry.names("filter")
+        for line in self._section("general"):
+            if line.name != "filters":
+                continue
+            for name in (part.strip().lower() for part in line.value.split(",")):
+                if name and name not in known:
+                    message = f'"{name}": {unknown("filter", name, known)}; there are: {", ".join(known)}'
+                    self.problems.append(problem(line, "general", message))
+                elif name and names.count(name) > 1:
+                    names.remove(name)
+                    self.problems.append(problem(line, "general", f'"{name}" is named twice'))
+        if has_lines and FILTER not in names:
+            names.insert(0, FILTER)
+        return names
+
+    def _event_filter(self, lines: list[Line]) -> EventFilterOptions:
         for line in lines:
             try:
                 parse_filter(line.name, line.value)
             except ValueError as error:
                 self.problems.append(problem(line, "general", str(error)))
-        if not lines:
-            return []
-        return [
-            (
-                FILTER,
-                EventFilterOptions(
-                    lines=tuple(
-                        FilterLine(line.name, line.value, f"{line.file}:{line.line}") for line in lines
-                    )
-                ),
-            )
-        ]
+        return EventFilterOptions(
+            lines=tuple(FilterLine(line.name, line.value, f"{line.file}:{line.line}") for line in lines)
+        )
 
     def _kafka(self) -> tuple[_Kafka | None, KafkaProperties]:
         lines = self._section("kafka")
@@ -235,12 +264,6 @@ class _Loader:
             # What stands in [kafka] itself comes later, and so counts.
             direct = [*(found.lines if found else []), *direct]
         return kafka, kafka_conf.properties(direct, section, self.problems, _read_secret, also_known=own)
-
-    def _plugin_lines(self, name: str, general: _General | None, *, need_source: bool) -> list[Line]:
-        lines = self._section(name)
-        if name != "manager" or not need_source or general is None or general.source.lower() != name:
-            return lines
-        return [*lines, *self._from_manager_conf(lines)]
 
     def _from_manager_conf(self, lines: list[Line]) -> list[Line]:
         """Return lines for what `[manager]` leaves open and manager.conf says."""

@@ -9,11 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from amikafka_tail.ami.event import Event
 from amikafka_tail.filters.regex import Regex
-from amikafka_tail.hookspecs import Register, hookimpl
+from amikafka_tail.hookspecs import API_VERSION, Register, hookimpl
 
 OPTIONS = ("action", "name", "header", "method")
 ACTIONS = ("include", "exclude")
@@ -24,7 +23,8 @@ _BLANKS = "".join(map(chr, range(1, 33)))
 Check = Callable[[Event], bool]
 
 
-class FilterLine(NamedTuple):
+@dataclass(frozen=True)
+class FilterLine:
     """One line as it stands in the configuration: `criteria = pattern`, at `where`."""
 
     criteria: str
@@ -242,6 +242,9 @@ def _comparison(entry: Filter) -> Callable[[bytes], bool]:
 
 def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
+
+
+AMIKAFKA_API = API_VERSION
 
 
 @hookimpl

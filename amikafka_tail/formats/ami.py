@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from amikafka_tail.ami.event import Event
-from amikafka_tail.config.identity import Identity
-from amikafka_tail.hookspecs import Register, hookimpl
+from amikafka_tail.hookspecs import API_VERSION, Register, hookimpl
+from amikafka_tail.payload import FormatContext
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,12 +15,13 @@ class AmiOptions:
     """The format has no options."""
 
 
-def ami_format(_options: AmiOptions, identity: Identity) -> Callable[[Event], bytes]:
+def ami_format(_options: AmiOptions, context: FormatContext) -> Callable[[Event], bytes]:
     """Make the renderer: `EntityID`, `SystemName` (if there is one), then the event untouched.
 
     The true identity stands first, so a consumer that reads the first line of a name cannot be deceived by
     what a UserEvent carries further down.
     """
+    identity = context.identity
     front = f"EntityID: {identity.entity_id}\r\n"
     if identity.system_name:
         front += f"SystemName: {identity.system_name}\r\n"
@@ -30,6 +31,9 @@ def ami_format(_options: AmiOptions, identity: Identity) -> Callable[[Event], by
         return prefix + event.text
 
     return render
+
+
+AMIKAFKA_API = API_VERSION
 
 
 @hookimpl

@@ -15,7 +15,8 @@ from typing import Literal, NamedTuple
 
 from amikafka_tail.ami.event import CRLF, Event, split_line
 from amikafka_tail.config.identity import Identity
-from amikafka_tail.hookspecs import Register, hookimpl
+from amikafka_tail.hookspecs import API_VERSION, Register, hookimpl
+from amikafka_tail.payload import FormatContext
 
 PROTECTED = frozenset({"Event", "EntityID", "SystemName", "Privilege"})
 OWN_LINES = frozenset({"Timestamp", "SequenceNumber", "File", "Line", "Func"})
@@ -95,13 +96,14 @@ class _Shapes:
             del self.shapes[MAX_SHAPES:]
 
 
-def json_format(options: JsonOptions, identity: Identity) -> Callable[[Event], bytes]:
+def json_format(options: JsonOptions, context: FormatContext) -> Callable[[Event], bytes]:
     """Make the renderer: `Event`, `EntityID`, `SystemName` (if there is one), then the event's lines.
 
     Every value is a string. The four protected names always hold the real value; a line of the event that
     repeats one of them with another value is kept as `Name[2]`, so that nothing is lost and nothing forged.
     Where the system name is not known otherwise, the line that Asterisk itself puts into its events counts.
     """
+    identity = context.identity
     known: dict[bytes, _Shapes] = {}
     exact = _exact(options, identity)
 
@@ -233,6 +235,9 @@ def _quote(text: str) -> str:
     if text.isprintable() and '"' not in text and "\\" not in text:
         return f'"{text}"'
     return f'"{text.translate(_ESCAPES)}"'
+
+
+AMIKAFKA_API = API_VERSION
 
 
 @hookimpl

@@ -15,7 +15,7 @@ from amikafka_tail.ami.event import Event
 from amikafka_tail.ami.sequence import Sequence
 from amikafka_tail.config.files import why_unreadable
 from amikafka_tail.config.identity import Identity
-from amikafka_tail.hookspecs import Register, hookimpl
+from amikafka_tail.hookspecs import API_VERSION, Register, hookimpl
 from amikafka_tail.metrics import Counters
 from amikafka_tail.sources.logevents import LogEvents, name_of, version_of
 from amikafka_tail.sources.logfile import Fingerprint, LogFile, Mark
@@ -311,6 +311,9 @@ def _remark(path: Path) -> str:
             " and are all published: `manager set debug on` numbers them"
         )
     return ""
+
+
+AMIKAFKA_API = API_VERSION
 
 
 @hookimpl

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from amikafka_tail.ami.session import PING, Session
 from amikafka_tail.errors import LoginRefused, SourceDisconnected
-from amikafka_tail.hookspecs import Register, hookimpl
+from amikafka_tail.hookspecs import API_VERSION, Register, hookimpl
 
 UNIX = "unix:"
 PORT, TLS_PORT = 5038, 5039
@@ -273,6 +273,9 @@ def _reason(error: Exception) -> str:
     if isinstance(error, ssl.SSLError):
         return error.reason or str(error)
     return str(getattr(error, "strerror", None) or error)
+
+
+AMIKAFKA_API = API_VERSION
 
 
 @hookimpl

@@ -21,7 +21,7 @@ from amikafka_tail.ami.event import Event
 from amikafka_tail.ami.sequence import Sequence
 from amikafka_tail.config.identity import Identity
 from amikafka_tail.errors import SourceDisconnected
-from amikafka_tail.hookspecs import Register, hookimpl
+from amikafka_tail.hookspecs import API_VERSION, Register, hookimpl
 from amikafka_tail.metrics import Counters
 from amikafka_tail.sources.logevents import LogEvents
 from amikafka_tail.sources.logfile import LogFile, Mark
@@ -329,6 +329,9 @@ class SpoolSource:
         return SpoolReader(
             self._options, position=position, bookmark=bookmark, counters=counters, identity=identify("", "")
         )
+
+
+AMIKAFKA_API = API_VERSION
 
 
 @hookimpl

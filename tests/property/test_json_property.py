@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from amikafka_tail.ami.event import Event
 from amikafka_tail.config.identity import Identity
 from amikafka_tail.formats.json import JsonOptions, json_format
+from tests.support.formats import context
 
 MANY = settings(max_examples=300, deadline=None)
 PROTECTED = ("Event", "EntityID", "SystemName", "Privilege")
@@ -153,8 +154,8 @@ def test_a_renderer_that_knows_the_kind_gives_the_bytes_of_one_that_does_not(
     case: tuple[list[bytes], bytes], options: JsonOptions, identity: Identity
 ) -> None:
     similar, raw = case
-    exact = json_format(options, identity)(Event(raw))
-    render = json_format(options, identity)
+    exact = json_format(options, context(identity))(Event(raw))
+    render = json_format(options, context(identity))
     for known in similar * 2:
         render(Event(known))
     assert render(Event(raw)) == exact
@@ -169,7 +170,7 @@ def test_the_object_holds_what_the_lines_say_and_who_it_is_from(
 ) -> None:
     similar, raw = case
     assume(b"Event[2]" not in raw)  # which place it takes beside a forged line is not fixed
-    render = json_format(options, identity)
+    render = json_format(options, context(identity))
     for known in similar * 2:
         render(Event(known))
     payload = json.loads(render(Event(raw)), object_pairs_hook=list)
@@ -182,7 +183,7 @@ def test_what_the_protected_names_hold_is_true_whatever_the_event_says(
     case: tuple[list[bytes], bytes], options: JsonOptions, identity: Identity
 ) -> None:
     similar, raw = case
-    render = json_format(options, identity)
+    render = json_format(options, context(identity))
     for known in similar * 2:
         render(Event(known))
     payload = json.loads(render(Event(raw)), object_pairs_hook=list)
@@ -201,10 +202,10 @@ def test_what_asterisk_sends_takes_the_fast_way_and_gives_the_same_bytes(
 ) -> None:
     similar, raw = case
     identity = Identity(entity_id=ENTITY, system_name="pbx-01", asterisk_version="22", hostname="vm")
-    render = json_format(options, identity)
+    render = json_format(options, context(identity))
     for known in similar:
         render(Event(known))
-    assert render(Unparsed(raw)) == json_format(options, identity)(Event(raw))
+    assert render(Unparsed(raw)) == json_format(options, context(identity))(Event(raw))
 
 
 @MANY
@@ -213,6 +214,6 @@ def test_many_kinds_in_one_renderer_do_not_disturb_each_other(
     cases: list[tuple[list[bytes], bytes]], options: JsonOptions, identity: Identity
 ) -> None:
     every = [raw for similar, last in cases for raw in (*similar, last)]
-    render = json_format(options, identity)
+    render = json_format(options, context(identity))
     for raw in every * 3:
-        assert render(Event(raw)) == json_format(options, identity)(Event(raw))
+        assert render(Event(raw)) == json_format(options, context(identity))(Event(raw))

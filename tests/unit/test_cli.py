@@ -136,10 +136,36 @@ def test_a_missing_configuration_is_told(
 def test_plugins_are_shown_with_where_they_come_from(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plugins"]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert rows[0] == ["KIND", "NAME", "DISTRIBUTION", "VERSION", "OPTIONS"]
-    assert ["source", "manager", "amikafka-tail", __version__] in [row[:4] for row in rows]
-    assert ["format", "ami", "amikafka-tail", __version__, "-"] in rows
-    assert ["format", "json", "amikafka-tail", __version__, "duplicates", "fallback_encoding"] in rows
+    assert rows[0] == ["KIND", "NAME", "VERSION", "FROM", "OPTIONS"]
+    assert ["source", "manager", __version__, "built", "in"] in [row[:5] for row in rows]
+    assert ["format", "ami", __version__, "built", "in", "-"] in rows
+    assert ["format", "json", __version__, "built", "in", "duplicates", "fallback_encoding"] in rows
+
+
+def test_what_cannot_be_loaded_is_said_beside_what_can(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AMIKAFKA_LOAD_PLUGINS", "no-such-plugin")
+    assert main(["plugins"]) == os.EX_CONFIG
+    shown = capsys.readouterr()
+    assert "format  json" in shown.out
+    assert shown.err.startswith('amikafka: AMIKAFKA_LOAD_PLUGINS: "no-such-plugin": unknown plugin')
+
+
+def test_one_plugin_is_shown_with_each_of_its_options(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plugins", "show", "spool"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("source spool\nfrom built in, version")
+    rows = [line.split() for line in out.splitlines()]
+    assert ["after", "delete", "|", "archive", "delete"] in rows
+    assert ["settle", "seconds", "2.0"] in rows
+    assert ["directory", "path", "/var/spool/amikafka"] in rows
+    assert "[spool] of ami_kafka.conf" in out
+
+
+def test_a_plugin_that_is_not_there_is_said_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plugins", "show", "jsno"]) == os.EX_USAGE
+    assert 'did you mean "json"?' in capsys.readouterr().err
 
 
 def test_the_version_names_the_libraries(capsys: pytest.CaptureFixture[str]) -> None:
@@ -344,7 +370,7 @@ def test_no_traceback_reaches_a_person(
     def fail(*_arguments: object) -> None:
         raise error
 
-    monkeypatch.setattr(cli.plugins, "load", fail)
+    monkeypatch.setattr(cli.plugins, "discover", fail)
     assert main(["plugins"]) == code
     err = capsys.readouterr().err
     assert err.startswith(said)

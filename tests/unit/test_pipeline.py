@@ -15,8 +15,10 @@ from amikafka_tail.ami.event import Event
 from amikafka_tail.ami.framing import END
 from amikafka_tail.config.identity import Identity
 from amikafka_tail.dead_letters import DeadLetters
+from amikafka_tail.errors import TryLater
 from amikafka_tail.journal import Journal
 from amikafka_tail.metrics import Counters
+from amikafka_tail.payload import Payload
 from amikafka_tail.pipeline import FIRST_RETRY, LONGEST_RETRY, Filter, Messages, Pipeline, Route, chain
 from amikafka_tail.producer import KafkaError, KafkaException
 from amikafka_tail.reader import StreamReader
@@ -161,7 +163,7 @@ class World:
         self.clock = Clock()
         self.dead_letters = DeadLetters(directory / "dead-letter.jsonl")
         self.filters: list[tuple[str, Filter]] = []
-        self.render: Callable[[Event], bytes] = lambda each: each.raw
+        self.render: Callable[[Event], bytes | Payload] = lambda each: each.raw
         self.rendered_as: list[str] = []
 
     def reopen_journal(self, **options: int) -> None:
@@ -864,6 +866,112 @@ def test_what_a_plugin_cannot_handle_is_kept_even_if_the_dead_letters_cannot_be_
     assert [letter["event"].encode() for letter in world.dead] == [event(1)]
     assert {event(0), event(2)} <= set(world.broker.values)
     assert pipeline.ledger.position == world.journal.end
+
+
+@pytest.mark.parametrize(
+    "made", ["text", None, bytearray(b"x"), 1, Payload("text"), Payload(b"", (("a", "b"),))]
+)
+def test_what_a_format_returns_that_is_no_message_goes_to_the_dead_letters(world: World, made: Any) -> None:
+    world.render = lambda each: made if each.get("Number") == "0" else each.raw
+    world.write(stream(event(0), event(1)))
+    world.run(world.pipeline())
+    assert world.broker.values == [event(1)]
+    (letter,) = world.dead
+    assert (letter["plugin"], letter["event"].encode()) == ("raw", event(0))
+    assert "TypeError: the format returned" in letter["reason"]
+    assert world.counters.plugin_failures == {"raw": 1}
+
+
+@pytest.mark.parametrize("verdict", [1, 0, "yes", b"", []])
+def test_what_a_filter_returns_that_is_no_verdict_goes_to_the_dead_letters(
+    world: World, verdict: Any
+) -> None:
+    world.filters = [("loose", lambda each: verdict if each.get("Number") == "0" else True)]
+    world.write(stream(event(0), event(1)))
+    world.run(world.pipeline())
+    assert world.broker.values == [event(1)]
+    assert [(letter["plugin"], letter["event"].encode()) for letter in world.dead] == [("loose", event(0))]
+    assert world.counters.filtered == 0
+
+
+def test_a_format_may_add_headers_of_its_own(world: World) -> None:
+    world.render = lambda each: Payload(each.raw, (("content-type", b"text/plain"),))
+    world.write(stream(event(0), event(1)))
+    world.run(world.pipeline())
+    assert world.broker.values == [event(0), event(1)]
+    for sent in world.broker.delivered:
+        assert sent.headers == [("system_name", b"fallback"), ("content-type", b"text/plain")]
+
+
+def test_a_message_with_headers_of_its_own_that_is_refused_is_found_again(world: World) -> None:
+    world.render = lambda each: Payload(each.raw.lower(), (("content-type", b"text/plain"),))
+    world.broker.fails = lambda sent: TOO_LARGE if b"number: 1" in sent.value else None
+    world.write(stream(event(0), event(1)))
+    world.run(world.pipeline())
+    assert [letter["event"].encode() for letter in world.dead] == [event(1)]
+
+
+def test_a_format_that_has_to_wait_is_called_again_with_the_same_event(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    refusals = 8
+
+    def render(each: Event) -> bytes:
+        nonlocal refusals
+        if each.get("Number") == "1" and refusals:
+            refusals -= 1
+            raise TryLater("the registry does not answer")
+        return each.raw
+
+    world.render = render
+    world.write(stream(event(0), event(1), event(2)))
+    pipeline = world.pipeline()
+    started = world.clock.now
+    world.run(pipeline)
+    assert world.broker.values == [event(0), event(1), event(2)]
+    assert world.dead == []
+    assert (world.counters.events, world.counters.rewinds, len(world.broker.senders)) == (3, 0, 1)
+    assert world.clock.now - started == pytest.approx(0.05 * (2**8 - 1))
+    # Only waits that a person would notice are in the log.
+    waits = [record.getMessage() for record in caplog.records if "has to wait" in record.getMessage()]
+    assert len(waits) == 3
+    assert waits[0] == (
+        'plugin "raw" has to wait: the registry does not answer; next attempt in 2 s; nothing is lost'
+    )
+
+
+def test_a_filter_may_have_to_wait_too(world: World) -> None:
+    waited: list[bytes] = []
+
+    def ask(each: Event) -> bool:
+        if each.raw not in waited:
+            waited.append(each.raw)
+            raise TryLater("the database does not answer")
+        return each.get("Number") != "1"
+
+    world.filters = [("ask", ask)]
+    world.write(stream(event(0), event(1), event(2)))
+    world.run(world.pipeline())
+    assert world.broker.values == [event(0), event(2)]
+    assert (world.counters.filtered, world.dead) == (1, [])
+
+
+def test_while_a_plugin_waits_nothing_is_done_but_to_take_reports(world: World) -> None:
+    calls = 0
+
+    def render(each: Event) -> bytes:
+        nonlocal calls
+        calls += 1
+        raise TryLater("no")
+
+    world.render = render
+    world.write(stream(event(0)))
+    pipeline = world.pipeline()
+    for _ in range(5):
+        assert not pipeline.step()
+        assert not pipeline.send_rest()
+    assert calls == 1
+    assert pipeline.ledger.open_receipts == 1
 
 
 # Connections that were lost.

@@ -50,11 +50,12 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
         version: str = "1.2",
         entry: str | None = None,
         group: str = "amikafka",
+        api: str = 'AMIKAFKA_API = "1.0"',
     ) -> Path:
         site = tmp_path / f"site-{len(modules)}"
         info = site / f"{name.replace('-', '_')}-{version}.dist-info"
         info.mkdir(parents=True)
-        (site / f"{module}.py").write_text(dedent(code))
+        (site / f"{module}.py").write_text(f"{dedent(code)}\n{api}\n")
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
         (info / "entry_points.txt").write_text(f"[{group}]\n{entry or module} = {module}\n")
         monkeypatch.syspath_prepend(str(site))
@@ -74,7 +75,8 @@ def test_the_built_ins_take_the_plugins_way() -> None:
     registry = plugins.load("")
     assert registered(registry) == BUILT_INS
     for registration in registry:
-        assert (registration.distribution, registration.version) == ("amikafka-tail", __version__)
+        origin = registration.origin
+        assert (origin.distribution, origin.version) == ("amikafka-tail", __version__)
 
 
 def test_what_is_registered_is_found_by_kind_and_name() -> None:
@@ -98,7 +100,7 @@ def test_an_installed_plugin_comes_after_the_built_ins(
     registry = plugins.load()
     assert registered(registry)[: len(BUILT_INS)] == BUILT_INS
     found = registry.get("format", "avro")
-    assert (found.distribution, found.version) == ("amikafka-avro", "1.2")
+    assert (found.origin.distribution, found.origin.version) == ("amikafka-avro", "1.2")
     assert found.options(schema="x").schema == "x"
 
 
@@ -128,7 +130,9 @@ def test_entry_points_of_other_groups_are_left_alone(
     install: Install, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install("other-thing", "fake_other", "raise RuntimeError('imported')", group="pytest12")
-    monkeypatch.setenv("AMIKAFKA_LOAD_PLUGINS", "fake_other")
+    monkeypatch.delenv("AMIKAFKA_LOAD_PLUGINS", raising=False)
+    assert ("format", "avro") not in registered(plugins.discover()[0])
+    monkeypatch.setenv("AMIKAFKA_LOAD_PLUGINS", "")
     assert registered(plugins.load()) == BUILT_INS
 
 
@@ -142,13 +146,15 @@ def test_a_plugin_may_register_several_things_of_several_kinds(install: Install)
             pass
 
         class Plugin:
+            AMIKAFKA_API = "1.0"
+
             @hookimpl
             def register_sources(self, register):
                 register("queue", Options, lambda options: None)
 
             @hookimpl
             def register_filters(self, register):
-                register("queue", Options, lambda options: lambda event: True)
+                register("day", Options, lambda options: lambda event: True)
                 register("night", Options, lambda options: lambda event: True)
 
         plugin = Plugin()
@@ -159,16 +165,16 @@ def test_a_plugin_may_register_several_things_of_several_kinds(install: Install)
     registry = plugins.load("many")
     assert registered(registry)[len(BUILT_INS) :] == [
         ("source", "queue"),
-        ("filter", "queue"),
+        ("filter", "day"),
         ("filter", "night"),
     ]
-    assert registry.names("filter") == ["eventfilter", "queue", "night"]
+    assert registry.names("filter") == ["eventfilter", "day", "night"]
 
 
 @pytest.mark.parametrize(
     ("code", "reason"),
     [
-        ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
+        ("import no_such_module", "No module named 'no_such_module': is everything it needs installed"),
         ("raise RuntimeError('no license')", "RuntimeError: no license"),
         ("def", "SyntaxError"),
     ],
@@ -216,7 +222,8 @@ def test_a_hook_with_a_misspelt_argument_names_the_distribution(install: Install
 def test_a_name_of_a_built_in_is_taken(install: Install) -> None:
     install("amikafka-twin", "fake_twin", GOOD % "json")
     with pytest.raises(
-        PluginError, match=r'^amikafka-twin 1\.2: the format name "json" is taken by amikafka-tail'
+        PluginError,
+        match=r'^amikafka-twin 1\.2: the format name "json" is taken by a format of amikafka-tail 0',
     ):
         plugins.load("fake_twin")
 
@@ -225,7 +232,8 @@ def test_two_plugins_cannot_have_one_name(install: Install) -> None:
     install("amikafka-one", "fake_one", GOOD % "avro")
     install("amikafka-two", "fake_two", GOOD % "avro")
     with pytest.raises(
-        PluginError, match=r'^amikafka-(one|two) 1\.2: the format name "avro" is taken by amikafka-(one|two)'
+        PluginError,
+        match=r'^amikafka-(one|two) 1\.2: the format name "avro" is taken by a format of amikafka-(one|two)',
     ):
         plugins.load("fake_one,fake_two")
 
@@ -241,7 +249,7 @@ def test_options_that_are_no_dataclass_name_the_distribution(install: Install, o
     """
     install("amikafka-loose", "fake_loose", code)
     with pytest.raises(
-        PluginError, match=r'^amikafka-loose 1\.2: options of filter "mine" are not a dataclass'
+        PluginError, match=r'^amikafka-loose 1\.2: the options of the filter "mine" are not a dataclass'
     ):
         plugins.load("fake_loose")
 
@@ -255,7 +263,7 @@ def test_a_hook_that_fails_names_the_distribution(install: Install) -> None:
             raise KeyError("HOME")
     """
     install("amikafka-failing", "fake_failing", code)
-    with pytest.raises(PluginError, match=r"^amikafka-failing 1\.2: KeyError: 'HOME'"):
+    with pytest.raises(PluginError, match=r"^amikafka-failing 1\.2: register_sources: KeyError: 'HOME'"):
         plugins.load("fake_failing")
 
 
@@ -265,7 +273,7 @@ def test_of_a_distribution_that_is_installed_twice_the_first_counts(install: Ins
     install("amikafka-avro", "fake_avro", GOOD % "avro", version="2.0")
     registry = plugins.load("fake_avro")
     assert registered(registry)[len(BUILT_INS) :] == [("format", "avro")]
-    assert registry.get("format", "avro").version == "2.0"
+    assert registry.get("format", "avro").origin.version == "2.0"
 
 
 def test_a_path_that_is_searched_twice_gives_a_plugin_once(
@@ -280,3 +288,123 @@ def test_loading_again_gives_the_same_and_disturbs_nothing(install: Install) -> 
     install("amikafka-avro", "fake_avro", GOOD % "avro")
     first = registered(plugins.load("fake_avro"))
     assert registered(plugins.load("fake_avro")) == first
+
+
+OPTIONS = """
+    from dataclasses import dataclass, field
+    from pathlib import Path
+    from typing import Literal
+    from amikafka_tail.api import hookimpl
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options:
+        %s
+
+    @hookimpl
+    def register_filters(register):
+        register("mine", Options, lambda options: lambda event: True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("option", "reason"),
+    [
+        ("size: complex = 1j", "have size of the type <class 'complex'>: there are str, int"),
+        ("size: list[str] = field(default_factory=list)", r"have size of the type list\[str\]"),
+        ("size: int | str = 1", r"have size of the type int \| str"),
+        ("size: Literal[1, 2] = 1", "have size of the type typing.Literal"),
+        ("size: 'Undefined' = 1", "have a type that is not defined: name 'Undefined'"),
+        ('size: int = field(default=1, metadata={"unit": "miles"})', 'have size with the unit "miles"'),
+    ],
+)
+def test_options_of_a_type_that_no_configuration_can_say(install: Install, option: str, reason: str) -> None:
+    install("amikafka-odd", "fake_odd", OPTIONS % option)
+    with pytest.raises(PluginError, match=rf'^amikafka-odd 1\.2: the options of the filter "mine" {reason}'):
+        plugins.load("fake_odd")
+
+
+def test_options_that_can_change(install: Install) -> None:
+    install("amikafka-odd", "fake_odd", (OPTIONS % "size: int = 1").replace("frozen=True, ", ""))
+    with pytest.raises(PluginError, match="are not frozen"):
+        plugins.load("fake_odd")
+
+
+def test_options_of_every_type_that_there_is(install: Install) -> None:
+    option = "a: str = ''; b: int | None = None; c: float = 0; d: bool = False; e: Path = Path('/'); "
+    option += "f: Literal['x', 'y'] = 'x'; g: tuple[str, ...] = ()"
+    install("amikafka-odd", "fake_odd", OPTIONS % option)
+    assert ("filter", "mine") in registered(plugins.load("fake_odd"))
+
+
+@pytest.mark.parametrize(
+    ("api", "reason"),
+    [
+        ("", 'does not say which API it needs: AMIKAFKA_API = "1.0"'),
+        ("AMIKAFKA_API = 1", 'AMIKAFKA_API = 1 is not a version such as "1.0"'),
+        ('AMIKAFKA_API = "1"', "AMIKAFKA_API = '1' is not a version"),
+        ('AMIKAFKA_API = "1.1"', "needs plugin API 1.1, amikafka .* offers 1.0: upgrade amikafka"),
+        ('AMIKAFKA_API = "2.0"', "needs plugin API 2.0, amikafka .* offers 1.0: upgrade amikafka"),
+        ('AMIKAFKA_API = "0.9"', "needs plugin API 0.9, amikafka .* offers 1.0: upgrade the plugin"),
+    ],
+)
+def test_a_plugin_for_another_api_is_refused_in_words(install: Install, api: str, reason: str) -> None:
+    install("amikafka-avro", "fake_avro", GOOD % "avro", api=api)
+    with pytest.raises(PluginError, match=rf"^amikafka-avro 1\.2: {reason}"):
+        plugins.load("fake_avro")
+
+
+def test_a_plugin_that_registers_nothing_has_forgotten_something(install: Install) -> None:
+    install("amikafka-avro", "fake_avro", (GOOD % "avro").replace("@hookimpl", ""))
+    with pytest.raises(PluginError, match=r"registers nothing: are its hooks marked with hookimpl"):
+        plugins.load("fake_avro")
+
+
+@pytest.mark.parametrize("name", ["", "Avro", "a b", "general", "kafka", "journal", "9"])
+def test_a_name_that_no_section_can_have(install: Install, name: str) -> None:
+    install("amikafka-avro", "fake_avro", GOOD % name)
+    with pytest.raises(PluginError, match=rf"^amikafka-avro 1\.2: the format name .{name}. is "):
+        plugins.load("fake_avro")
+
+
+def test_a_name_is_taken_whatever_the_kind(install: Install) -> None:
+    install("amikafka-avro", "fake_avro", GOOD % "eventfilter")
+    with pytest.raises(PluginError, match='the format name "eventfilter" is taken by a filter of'):
+        plugins.load("fake_avro")
+
+
+def test_everything_that_is_wrong_is_said_and_the_way_out(install: Install) -> None:
+    install("amikafka-one", "fake_one", "import no_such_module")
+    install("amikafka-two", "fake_two", GOOD % "json")
+    install("amikafka-three", "fake_three", GOOD % "three")
+    with pytest.raises(PluginError) as caught:
+        plugins.load("fake_one,fake_two,fake_three")
+    text = str(caught.value)
+    assert "amikafka-one 1.2: cannot be imported" in text
+    assert "amikafka-two 1.2: the format name" in text
+    assert "AMIKAFKA_LOAD_PLUGINS lists the plugins to load" in text
+    registry, problems = plugins.discover("fake_one,fake_two,fake_three")
+    assert ("format", "three") in registered(registry)
+    assert len(problems) == 2
+
+
+def test_of_a_plugin_that_fails_half_way_nothing_is_left(install: Install) -> None:
+    code = GOOD % "half" + '\n        register("json", Options, make)\n'
+    install("amikafka-half", "fake_half", code)
+    registry, problems = plugins.discover("fake_half")
+    assert registered(registry) == BUILT_INS
+    assert len(problems) == 1
+
+
+def test_a_plugin_that_is_wanted_and_not_installed_is_an_error(install: Install) -> None:
+    install("amikafka-avro", "fake_avro", GOOD % "avro")
+    with pytest.raises(PluginError, match=r'"fake_avor": unknown plugin \(did you mean "fake_avro"\?\)'):
+        plugins.load("fake_avor")
+
+
+def test_a_factory_that_fails_names_the_distribution(install: Install) -> None:
+    install(
+        "amikafka-avro", "fake_avro", (GOOD % "avro").replace("return lambda", "options.x; return lambda")
+    )
+    with pytest.raises(PluginError, match=r'^amikafka-avro 1.2: the format "avro" cannot be made: Attr'):
+        registration = plugins.load("fake_avro").get("format", "avro")
+        registration.make(registration.options(), None)

@@ -7,6 +7,7 @@ import pytest
 from amikafka_tail.ami.event import Event
 from amikafka_tail.config.identity import Identity
 from amikafka_tail.formats.json import JsonOptions, json_format, register_formats
+from tests.support.formats import context
 
 PBX = Identity(entity_id="00:11:22:33:44:55", system_name="pbx-01", asterisk_version="22", hostname="vm")
 NAMELESS = Identity(entity_id="00:11:22:33:44:55", system_name="", asterisk_version="22", hostname="vm")
@@ -16,7 +17,7 @@ ROUNDS = 4
 
 def rendered(raw: bytes, options: JsonOptions | None = None, identity: Identity = PBX) -> str:
     """Render an event until its shape is known, which changes nothing in what comes out."""
-    render = json_format(options or JsonOptions(), identity)
+    render = json_format(options or JsonOptions(), context(identity))
     payloads = {render(Event(raw)) for _ in range(ROUNDS)}
     assert len(payloads) == 1
     payload = payloads.pop().decode()
@@ -140,7 +141,7 @@ def test_percent_signs_in_the_identity_mean_nothing_special() -> None:
 
 
 def test_names_that_look_like_patterns_mean_nothing_special() -> None:
-    render = json_format(JsonOptions(), PBX)
+    render = json_format(JsonOptions(), context(PBX))
     for _ in range(ROUNDS):
         render(Event(b"Event: A\r\n.*(x)+: 1"))
     assert json.loads(render(Event(b"Event: A\r\nanything: 2")))["anything"] == "2"
@@ -166,7 +167,7 @@ def test_a_list_holds_only_what_is_repeated() -> None:
 
 
 def test_how_often_a_header_is_repeated_may_change_from_event_to_event() -> None:
-    render = json_format(JsonOptions(duplicates="list"), NAMELESS)
+    render = json_format(JsonOptions(duplicates="list"), context(NAMELESS))
     for count in (2, 3, 2, 3, 2, 3, 1, 4):
         raw = b"Event: A" + b"".join(b"\r\nV: %d" % number for number in range(count))
         value = json.loads(render(Event(raw)))["V"]
@@ -266,14 +267,14 @@ def test_a_line_feed_cannot_forge_the_identity() -> None:
 
 
 def test_values_of_a_known_kind_of_event_do_not_stick() -> None:
-    render = json_format(JsonOptions(), NAMELESS)
+    render = json_format(JsonOptions(), context(NAMELESS))
     for number in range(10):
         event = Event(b"Event: Hangup\r\nPrivilege: call,all\r\nCause: %d" % number)
         assert json.loads(render(event))["Cause"] == str(number)
 
 
 def test_events_of_one_name_may_have_many_sets_of_lines() -> None:
-    render = json_format(JsonOptions(), NAMELESS)
+    render = json_format(JsonOptions(), context(NAMELESS))
     for _round in range(3):
         for kind in range(40):
             event = Event(b"Event: A\r\nPrivilege: x\r\nKey%d: 1\r\nLast: 2" % kind)
@@ -283,7 +284,7 @@ def test_events_of_one_name_may_have_many_sets_of_lines() -> None:
 
 
 def test_made_up_names_of_events_and_headers_are_rendered_without_end() -> None:
-    render = json_format(JsonOptions(), NAMELESS)
+    render = json_format(JsonOptions(), context(NAMELESS))
     for number in range(3000):
         event = Event(b"Event: E%d\r\nK%d: %d" % (number, number, number))
         expected = b'{"Event":"E%d","EntityID":"00:11:22:33:44:55","K%d":"%d"}' % ((number,) * 3)

@@ -14,6 +14,7 @@ from amikafka_tail.ami.framing import Framer
 from amikafka_tail.config.identity import Identity
 from amikafka_tail.envelope import envelopes
 from amikafka_tail.formats.json import JsonOptions, json_format
+from tests.support.formats import context
 
 CAPTURES = Path(__file__).parents[2] / "data" / "captures"
 EVENTS = 1549
@@ -59,7 +60,7 @@ def theirs(published: list[dict[str, Any]]) -> Counter[Message]:
 
 @pytest.fixture(scope="module")
 def ours(events: list[Event], identity: Identity) -> list[Message]:
-    render = json_format(JsonOptions(), identity)
+    render = json_format(JsonOptions(), context(identity))
     envelope = envelopes(identity, "json")
     made = []
     for event in events:
@@ -85,7 +86,7 @@ def test_the_timestamp_is_the_events_own_which_the_module_reads_a_little_later(
     events: list[Event], identity: Identity, published: list[dict[str, Any]]
 ) -> None:
     theirs = {message["v"].encode(): message["ts"] for message in published}
-    render = json_format(JsonOptions(), identity)
+    render = json_format(JsonOptions(), context(identity))
     envelope = envelopes(identity, "json")
     for event in events:
         assert 0 <= theirs[render(event)] - envelope(event)[2] <= 10
@@ -94,7 +95,7 @@ def test_the_timestamp_is_the_events_own_which_the_module_reads_a_little_later(
 def test_a_second_pass_when_every_shape_is_known_gives_the_same_bytes(
     events: list[Event], identity: Identity, ours: list[Message]
 ) -> None:
-    render = json_format(JsonOptions(), identity)
+    render = json_format(JsonOptions(), context(identity))
     for event in events:
         render(event)
     assert [render(event) for event in events] == [value for _, _, value in ours]

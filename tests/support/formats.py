@@ -1,0 +1,9 @@
+from __future__ import annotations
+
+from amikafka_tail.config.identity import Identity
+from amikafka_tail.payload import FormatContext
+
+
+def context(identity: Identity) -> FormatContext:
+    """What a format is told of the messages of an Asterisk."""
+    return FormatContext(identity=identity, topic="asterisk_ami")
