@@ -52,7 +52,7 @@ class FilesReader:
             file = LogFile(self._paths[0])
             if file.has(mark):
                 self._take(file)
-                file.start_at(mark.offset, mark.form)  # type: ignore[arg-type]
+                file.start_at(mark.offset, mark.form)
                 self._begun[0] = (-mark.offset, file.path)
                 return
             file.close()

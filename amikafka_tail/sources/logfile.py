@@ -11,11 +11,12 @@ import gzip
 import hashlib
 import os
 import zlib
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, Protocol
 
-from amikafka_tail.ami.debuglog import Form, LogFramer
+from amikafka_tail.ami.debuglog import Found, LogFramer
 from amikafka_tail.errors import InputError
 
 HEAD = 1024
@@ -59,13 +60,41 @@ class Mark:
             raise InputError(f"the note of where reading stood is damaged: {error}") from error
 
 
+class Framing(Protocol):
+    """Cuts a file into records, wherever the reads happened to end; `LogFramer` describes each."""
+
+    @property
+    def form(self) -> Any:
+        """What was recognised of the file, as text, so that reading may begin in its middle."""
+        ...
+
+    @property
+    def position(self) -> int:
+        """Offset in the file of the first byte that may still be needed."""
+        ...
+
+    @property
+    def held_back(self) -> bytes:
+        """What has come of a record whose end has not."""
+        ...
+
+    def feed(self, data: bytes) -> list[Found]:
+        """Take the next bytes of the file; return the records that are complete with them."""
+        ...
+
+    def finish(self) -> Found | None:
+        """The file ends here: return what is left of a record."""
+        ...
+
+
 class LogFile:
     """An open file, plain or gzip. `offset` is where the next read begins. Raises `OSError`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, framer: Callable[[int, Any], Framing] = LogFramer) -> None:
         self.path = path
         self.offset = 0
-        self.framer = LogFramer()
+        self._make_framer = framer
+        self.framer = framer(0, None)
         self._file: BinaryIO = path.open("rb", buffering=0)
         status = os.fstat(self._file.fileno())
         self.device, self.inode = status.st_dev, status.st_ino
@@ -84,10 +113,10 @@ class LogFile:
         """How many bytes it has now; of a compressed one as many as have been read."""
         return self.offset if self.compressed else os.fstat(self._file.fileno()).st_size
 
-    def start_at(self, offset: int, form: Form | None = None) -> None:
+    def start_at(self, offset: int, form: str | None = None) -> None:
         """Read from an offset on at which an event may begin."""
         self.offset = offset
-        self.framer = LogFramer(offset, form)
+        self.framer = self._make_framer(offset, form)
 
     def read(self, size: int) -> bytes:
         """Return the next bytes, none at the end."""

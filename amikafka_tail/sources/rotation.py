@@ -11,13 +11,13 @@ from __future__ import annotations
 import logging
 import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from amikafka_tail.ami.debuglog import Found
+from amikafka_tail.ami.debuglog import Found, LogFramer
 from amikafka_tail.config.files import why_unreadable
-from amikafka_tail.sources.logfile import Fingerprint, LogFile, Mark
+from amikafka_tail.sources.logfile import Fingerprint, Framing, LogFile, Mark
 
 CHUNK = 128 * 1024
 MAX_FINISHED = 64
@@ -54,12 +54,14 @@ class Log:
         start: Start = "checkpoint",
         known: Iterable[LogFile] = (),
         finished: Iterable[Fingerprint] = (),
+        framer: Callable[[int, Any], Framing] = LogFramer,
     ) -> None:
         self.path = path
         self.problem: str | None = None
         """Why it cannot be read now, in words."""
         self.file: LogFile | None = None
         self._mark = mark
+        self._framer = framer
         stem, extension = re.escape(path.stem), re.escape(path.suffix)
         # full.1, full.log-20261123.gz, full-20261123.log; but full.json is another log.
         self._rotated = re.compile(
@@ -152,7 +154,7 @@ class Log:
             chosen = min(newer or candidates, key=lambda each: each.modified_ns)
             chosen.start_at(0)
         else:
-            chosen.start_at(mark.offset, mark.form)  # type: ignore[arg-type]
+            chosen.start_at(mark.offset, mark.form)
         self._mark = None
         _close_others(candidates, chosen)
         return chosen
@@ -251,7 +253,7 @@ class Log:
             if not stat.S_ISREG(path.stat().st_mode):
                 self._say(f"{path}: is not a regular file")
                 return None
-            return LogFile(path)
+            return LogFile(path, self._framer)
         except FileNotFoundError:
             if path == self.path:
                 self._say(f"{path}: is not there yet")

@@ -194,7 +194,7 @@ class SpoolReader:
             self._names.popleft()
             self._read.add(name)
             if self._mark is not None and file.has(self._mark):
-                file.start_at(self._mark.offset, self._mark.form)  # type: ignore[arg-type]
+                file.start_at(self._mark.offset, self._mark.form)
             self._mark = None
             self._open.append(_Spooled(file, self._position))
             return

@@ -17,8 +17,9 @@ from amikafka_tail.reader import StreamReader
 from amikafka_tail.replay import Recording
 from amikafka_tail.sources import files as files_module
 from amikafka_tail.sources import rotation, spool
-from amikafka_tail.sources.eventlog import EventLogOptions, EventLogReader
+from amikafka_tail.sources.eventlog import EventLogOptions, EventLogSource
 from amikafka_tail.sources.files import FilesReader
+from amikafka_tail.sources.lines import LineEvent, LineLog, LineLogOptions
 from amikafka_tail.sources.replayable import Chunk, Reader, Unpublishable
 from amikafka_tail.sources.spool import SpoolOptions, SpoolReader
 
@@ -86,12 +87,28 @@ def event_log(directory: Path, opened: ExitStack) -> Reader:
     (directory / "full.1").write_bytes(b"".join(map(logged, range(25))))
     (directory / "full").write_bytes(b"".join(map(logged, range(25, EVENTS))))
     options = EventLogOptions(path=(str(directory / "full"),), start="beginning")
-    made = EventLogReader(options, counters=Counters(), identify=lambda _version, _name: NOBODY)
+    made = EventLogSource(options).open(
+        position=0, bookmark=None, counters=Counters(), identify=lambda _version, _name: NOBODY
+    )
     opened.enter_context(closing(made))
     return made
 
 
-MAKERS = [journal, recording, given_files, spooled, event_log]
+def line_log(directory: Path, opened: ExitStack) -> Reader:
+    def logged(number: int) -> bytes:
+        return event(number).rstrip().replace(b"\r\n", b"|") + b"\n"
+
+    (directory / "log.1").write_bytes(b"".join(map(logged, range(25))))
+    (directory / "log").write_bytes(b"".join(map(logged, range(25, EVENTS))))
+    options = LineLogOptions(path=(str(directory / "log"),), start="beginning")
+    made = LineLog(options, lambda line: LineEvent(line.replace(b"|", b"\r\n"), None)).open(
+        position=0, bookmark=None, counters=Counters(), identify=lambda _version, _name: NOBODY
+    )
+    opened.enter_context(closing(made))
+    return made
+
+
+MAKERS = [journal, recording, given_files, spooled, event_log, line_log]
 
 
 @pytest.fixture(params=MAKERS, ids=[make.__name__ for make in MAKERS])

@@ -17,7 +17,8 @@ import pytest
 from amikafka_tail.ami.event import Event
 from amikafka_tail.config.identity import Identity
 from amikafka_tail.metrics import Counters
-from amikafka_tail.sources.eventlog import EventLogOptions, EventLogReader
+from amikafka_tail.sources.eventlog import EventLogOptions, EventLogSource
+from amikafka_tail.sources.logs import LogsReader
 from amikafka_tail.sources.replayable import Unpublishable
 
 
@@ -62,13 +63,13 @@ class World:
         self.versions: list[str] = []
         self.names: list[str] = []
         self._clock = 1_700_000_000
-        self._reader: EventLogReader | None = None
+        self._reader: LogsReader | None = None
 
     @property
-    def reader(self) -> EventLogReader:
+    def reader(self) -> LogsReader:
         if self._reader is None:
-            self._reader = EventLogReader(
-                EventLogOptions(**self.options),
+            self._reader = EventLogSource(EventLogOptions(**self.options)).open(
+                position=0,
                 bookmark=self.stored,
                 counters=self.counters,
                 identify=self.identify,
@@ -160,8 +161,9 @@ def test_what_asterisk_logged_is_what_a_session_got(world: World) -> None:
         each for each in (data / "plain.ami").read_bytes().split(b"\r\n\r\n") if b"SequenceNumber" in each
     ]
     for name in ("plain.full", "plain.full.json"):
-        reader = EventLogReader(
-            EventLogOptions(path=(str(data / name),), keep_debug_headers=True),
+        reader = EventLogSource(EventLogOptions(path=(str(data / name),), keep_debug_headers=True)).open(
+            position=0,
+            bookmark=None,
             counters=Counters(),
             identify=world.identify,
         )

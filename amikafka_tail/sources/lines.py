@@ -1,0 +1,187 @@
+"""Logs of which each line is a record: a replayable source out of a function that reads one line."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from traceback import format_exception
+from typing import Any, Literal, NamedTuple
+
+from amikafka_tail.ami.debuglog import Found
+from amikafka_tail.ami.event import Event
+from amikafka_tail.ami.framing import MAX_BLOCK
+from amikafka_tail.config.files import why_unreadable
+from amikafka_tail.config.identity import Identity
+from amikafka_tail.metrics import Counters
+from amikafka_tail.sources.logfile import LogFile
+from amikafka_tail.sources.logs import LogsReader
+from amikafka_tail.sources.replayable import Unpublishable
+from amikafka_tail.sources.rotation import Start
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineLogOptions:
+    """What every source of lines can be told. A plugin's own options are a subclass of this."""
+
+    path: tuple[str, ...] = ()
+    """Files or patterns, separated by commas; each file is read with its rotations."""
+    start: Start = "checkpoint"
+    """Where there is no checkpoint: `checkpoint` begins with the present file, `beginning` with the oldest
+    rotated one, `end` with what comes from now on."""
+    watch: Literal["inotify", "poll"] = "inotify"
+    """How to learn of new lines; `poll` for file systems such as NFS."""
+    poll_interval: float = field(default=1.0, metadata={"unit": "seconds", "minimum": 0.01, "maximum": 3600})
+
+    def __post_init__(self) -> None:
+        if not self.path:
+            raise ValueError("path is empty")
+        for path in self.path:
+            if not path.startswith("/"):
+                raise ValueError(f'path "{path}" is not absolute')
+
+
+class LineEvent(NamedTuple):
+    """What a line says: the event's text without its last empty line, and when it happened.
+
+    `raw` is `Event: Name\\r\\nHeader: value...`; `happened_ms` is in ms since the epoch, `None`
+    where the line does not tell: then the time counts at which the file was last written to.
+    """
+
+    raw: bytes
+    happened_ms: int | None
+
+
+ReadLine = Callable[[bytes], "LineEvent | None"]
+"""Reads a line without its end. Returns `None` for one that is no event, raises `ValueError` with the reason
+for one that ought to be: it goes to the dead letters. Called again when the same line is read again."""
+
+
+class LineFramer:
+    """Cuts a file at its line feeds; see `Framing`. A line longer than `max_line` bytes is passed over."""
+
+    form = None
+
+    def __init__(self, position: int = 0, _form: Any = None, *, max_line: int = MAX_BLOCK) -> None:
+        self.position = position
+        self.overlong = 0
+        self.held_back = b""
+        self._max_line = max_line
+        self._passing_over = False
+
+    def feed(self, data: bytes) -> list[Found]:
+        """Take the next bytes of the file; return the lines that are complete with them."""
+        *lines, self.held_back = (self.held_back + data).split(b"\n")
+        found = []
+        for line in lines:
+            if not self._passing_over:
+                found.append(Found(line.removesuffix(b"\r"), self.position, b""))
+            self._passing_over = False
+            self.position += len(line) + 1
+        if len(self.held_back) > self._max_line:
+            self.overlong += not self._passing_over
+            self._passing_over = True
+            self.position += len(self.held_back)
+            self.held_back = b""
+        return found
+
+    def finish(self) -> Found | None:
+        """Return the line that the end of the file cuts off."""
+        if self._passing_over or not self.held_back:
+            return None
+        return Found(self.held_back, self.position, b"", torn=True)
+
+
+class _Lines:
+    """Makes events of the lines of one log; see `Interpreter`. It keeps nothing, so one serves all logs."""
+
+    learn_bytes = 0
+    framer = LineFramer
+
+    def __init__(self, read_line: ReadLine) -> None:
+        self._read_line = read_line
+
+    def interpreter(self) -> _Lines:
+        """Return this."""
+        return self
+
+    def learn(self, _found: list[Found]) -> None:
+        """Nothing has to be learned."""
+
+    def events(self, found: list[Found], file: LogFile, distance: int) -> Iterator[Event | Unpublishable]:
+        """Return an event for each line that is one."""
+        for line in found:
+            position = line.position + distance
+            if line.torn:
+                yield Unpublishable(line.raw, position, "a line cut off at the end of a file", "torn")
+                continue
+            try:
+                said = self._read_line(line.raw)
+                if said is not None and type(said.raw) is not bytes:
+                    raise TypeError(f"the event is of the type {type(said.raw).__name__}, not bytes")
+                happened_ms = None if said is None or said.happened_ms is None else int(said.happened_ms)
+            except Exception as error:
+                why = str(error) if type(error) is ValueError else "".join(format_exception(error))
+                yield Unpublishable(line.raw, position, f"{file.path}: {why}", "malformed")
+                continue
+            if said is not None:
+                modified_ms = file.modified_ns // 1_000_000
+                yield Event(said.raw, position, modified_ms if happened_ms is None else happened_ms)
+
+    def again(self, found: list[Found], file: LogFile, distance: int) -> Iterator[Event]:
+        """Return the events once more."""
+        return (each for each in self.events(found, file, distance) if isinstance(each, Event))
+
+    def is_begun(self, held: bytes) -> bool:
+        """Tell whether a line has begun."""
+        return bool(held)
+
+    def asterisk(self, _file: LogFile) -> tuple[str, str]:
+        """Return nothing: lines do not tell."""
+        return "", ""
+
+
+class LineLog:
+    """A source of events out of logs of lines, with all that rotation does to them; see `ReplayableSource`.
+
+    `read_line` says what a line is. It is called from the thread that does all the work, and must not wait.
+    """
+
+    def __init__(self, options: LineLogOptions, read_line: ReadLine) -> None:
+        self._options = options
+        self._read_line = read_line
+        self.watch = options.watch
+        self.poll_interval = options.poll_interval
+
+    def remarks(self) -> list[str]:
+        """Say which logs are not there or cannot be read."""
+        said = []
+        for pattern in self._options.path:
+            paths = sorted(map(Path, glob.glob(pattern)))  # noqa: PTH207, absolute
+            if not paths:
+                said.append(f"{pattern}: is not there yet")
+            for path in paths:
+                try:
+                    path.open("rb").close()
+                except OSError as error:
+                    said.append(f"{path}: {why_unreadable(path, error)}")
+        return said
+
+    def open(
+        self,
+        *,
+        position: int,
+        bookmark: dict[str, Any] | None,
+        counters: Counters,  # noqa: ARG002, there is nothing more to count
+        identify: Callable[[str, str], Identity],
+    ) -> LogsReader:
+        """Return a reader that goes on at the bookmark."""
+        return LogsReader(
+            self._options.path,
+            self._options.start,
+            _Lines(self._read_line),
+            position=position,
+            bookmark=bookmark,
+            identify=identify,
+        )

@@ -1,0 +1,261 @@
+"""Follows logs through their rotations, whatever stands in them."""
+
+from __future__ import annotations
+
+import glob
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from amikafka_tail.ami.debuglog import Found
+from amikafka_tail.ami.event import Event
+from amikafka_tail.config.identity import Identity
+from amikafka_tail.sources.logfile import Fingerprint, Framing, LogFile, Mark
+from amikafka_tail.sources.replayable import Chunk, Unpublishable
+from amikafka_tail.sources.rotation import Batch, Log, Start
+
+
+class Interpreter(Protocol):
+    """Makes events of what was found in one log."""
+
+    def learn(self, found: list[Found]) -> None:
+        """See what stands before the place where reading begins; nothing of it is published."""
+
+    def events(self, found: list[Found], file: LogFile, distance: int) -> Iterator[Event | Unpublishable]:
+        """Return the events of one read of a file; `distance` is added to their offsets."""
+        ...
+
+    def again(self, found: list[Found], file: LogFile, distance: int) -> Iterator[Event]:
+        """Return at least the same events once more."""
+        ...
+
+    def is_begun(self, held: bytes) -> bool:
+        """Tell whether bytes that wait for more are the start of an event."""
+        ...
+
+    def asterisk(self, file: LogFile) -> tuple[str, str]:
+        """Return version and system name of the Asterisk, as far as the log has told."""
+        ...
+
+
+class LogKind(Protocol):
+    """What stands in logs of one kind."""
+
+    @property
+    def learn_bytes(self) -> int:
+        """How many bytes before the first place an `Interpreter` wants to see."""
+        ...
+
+    @property
+    def framer(self) -> Callable[[int, Any], Framing]:
+        """Makes what cuts a file from an offset on, given the form that was found before."""
+        ...
+
+    def interpreter(self) -> Interpreter:
+        """Make the interpreter of one log."""
+        ...
+
+
+class _Followed:
+    """One log that is followed: where it is read, what has been seen, how far it is delivered."""
+
+    def __init__(self, log: Log, interpreter: Interpreter, stored: dict[str, Any] | None) -> None:
+        self.log = log
+        self.interpreter = interpreter
+        self.stored = stored
+
+    def deliver(self, mark: Mark, finished: tuple[Fingerprint, ...]) -> None:
+        """Note that all before a place in a file, and all files read before it, are delivered."""
+        self.stored = {"mark": mark.as_dict(), "finished": list(map(list, finished))}
+
+
+class _Slice(NamedTuple):
+    """Between two of the reader's offsets stands what was read from a file."""
+
+    start: int
+    end: int
+    followed: _Followed
+    file: LogFile
+    file_start: int
+    file_end: int
+    mark: Mark
+    finished: tuple[Fingerprint, ...]
+
+
+class LogsReader:
+    """Reads all logs by turns; see `Reader`. Its offsets count what has been read in this process' life.
+
+    `paths` are files or patterns. `bookmark` is what the method of that name returned before; without one
+    `start` says where to begin. `identify` says who the Asterisk is, given what its log says of its version
+    and its system name.
+    """
+
+    def __init__(
+        self,
+        paths: tuple[str, ...],
+        start: Start,
+        kind: LogKind,
+        *,
+        position: int = 0,
+        bookmark: dict[str, Any] | None = None,
+        identify: Callable[[str, str], Identity],
+    ) -> None:
+        self._paths = paths
+        self._start: Start = start
+        self._kind = kind
+        self._identify = identify
+        self._identities: dict[tuple[str, str], Identity] = {}
+        self._slices: deque[_Slice] = deque()
+        self._position = position
+        self._followed: dict[Path, _Followed] = {}
+        self._stored = bookmark or {}
+        self._turn = 0
+        self.look_for_files()
+
+    @property
+    def end(self) -> int:
+        """Offset of the next byte to come, as far as it is known: rotated files not begun are not counted."""
+        return self._position + sum(each.log.backlog for each in self._followed.values())
+
+    @property
+    def position(self) -> int:
+        """Offset that the next read begins at."""
+        return self._position
+
+    @property
+    def partial(self) -> bytes:
+        """The start of an event whose end has not come yet, of the first log that has one."""
+        for each in self._followed.values():
+            if each.log.file and each.interpreter.is_begun(held := each.log.file.framer.held_back):
+                return held
+        return b""
+
+    @property
+    def problem(self) -> str | None:
+        """Why one of the logs cannot be read now, in words."""
+        if not self._followed:
+            return f"no file matches {', '.join(self._paths)}"
+        return next((each.log.problem for each in self._followed.values() if each.log.problem), None)
+
+    @property
+    def directories(self) -> set[Path]:
+        """Where something happens when there is more to read."""
+        parents = {str(Path(pattern).parent) for pattern in self._paths}
+        patterns = {Path(parent) for parent in parents if not glob.has_magic(parent)}
+        logs = {directory for path in self._followed for directory in (path.parent, path.resolve().parent)}
+        return {directory for directory in patterns | logs if directory.is_dir()}
+
+    def look_for_files(self) -> None:
+        """Follow the files that match by now; those that are followed already stay."""
+        for pattern in self._paths:
+            magic = glob.has_magic(pattern)
+            names = sorted(glob.glob(pattern)) if magic else [pattern]  # noqa: PTH207, absolute
+            for name in names:
+                path = Path(name)
+                if path not in self._followed:
+                    self._followed[path] = self._follow(path, self._stored.get(name))
+
+    def _follow(self, path: Path, stored: dict[str, Any] | None, known: Iterable[LogFile] = ()) -> _Followed:
+        mark, finished = None, []
+        if stored is not None:
+            mark = Mark.from_dict(stored["mark"])
+            finished = [Fingerprint(*each) for each in stored["finished"]]
+        log = Log(
+            path,
+            mark=mark,
+            start=self._start,
+            known=known,
+            finished=finished,
+            framer=self._kind.framer,
+        )
+        return _Followed(log, self._kind.interpreter(), stored)
+
+    def seek(self, position: int) -> None:
+        """Go on at the end of a chunk."""
+        self.release(position)
+        files: dict[Path, list[LogFile]] = {}
+        for path, followed in self._followed.items():
+            known = [each.file for each in self._slices if each.followed is followed]
+            current = [followed.log.file] if followed.log.file is not None else []
+            files[path] = list(dict.fromkeys([*known, *current]))
+        self._slices.clear()
+        self._position = position
+        for path, followed in list(self._followed.items()):
+            self._followed[path] = self._follow(path, followed.stored, files[path])
+
+    def read(self) -> Chunk | None:
+        """Return what comes next from one of the logs."""
+        followed = list(self._followed.values())
+        for _ in followed:
+            self._turn = (self._turn + 1) % len(followed)
+            chosen = followed[self._turn]
+            if chosen.log.file is None and (opened := chosen.log.open()) is not None:
+                self._begin(chosen, opened)
+            batch = chosen.log.read()
+            if batch is not None:
+                return self._chunk(chosen, batch)
+        return None
+
+    def _begin(self, followed: _Followed, file: LogFile) -> None:
+        """Note where a log is begun, and learn what came shortly before."""
+        if followed.stored is None:
+            followed.deliver(file.mark(file.offset), followed.log.finished)
+        begin = max(0, file.offset - self._kind.learn_bytes)
+        if file.offset > begin:
+            framer = self._kind.framer(begin, file.framer.form)
+            followed.interpreter.learn(framer.feed(file.read_at(begin, file.offset - begin)))
+
+    def _chunk(self, followed: _Followed, batch: Batch) -> Chunk:
+        start = self._position
+        self._position += batch.end - batch.start
+        if batch.end > batch.start:
+            finished = followed.log.finished
+            self._slices.append(
+                _Slice(
+                    start, self._position, followed, batch.file, batch.start, batch.end, batch.mark, finished
+                )
+            )
+        self._close_if_done(followed, batch.file)
+        events = followed.interpreter.events(batch.events, batch.file, start - batch.start)
+        return Chunk(start, self._position, self._identity_of(followed, batch.file), events)
+
+    def _identity_of(self, followed: _Followed, file: LogFile) -> Identity:
+        said = followed.interpreter.asterisk(file)
+        if said not in self._identities:
+            self._identities[said] = self._identify(*said)
+        return self._identities[said]
+
+    def again(self, start: int, end: int) -> Iterator[tuple[Event, Identity | None]]:
+        """Return the events of a chunk once more."""
+        for piece in self._slices:
+            if (piece.start, piece.end) == (start, end):
+                framer = self._kind.framer(piece.file_start, piece.file.framer.form)
+                found = framer.feed(piece.file.read_at(piece.file_start, piece.file_end - piece.file_start))
+                identity = self._identity_of(piece.followed, piece.file)
+                distance = start - piece.file_start
+                for event in piece.followed.interpreter.again(found, piece.file, distance):
+                    yield event, identity
+
+    def release(self, position: int) -> None:
+        """Everything before an offset is delivered."""
+        while self._slices and self._slices[0].end <= position:
+            piece = self._slices.popleft()
+            piece.followed.deliver(piece.mark, piece.finished)
+            self._close_if_done(piece.followed, piece.file)
+
+    def _close_if_done(self, followed: _Followed, file: LogFile) -> None:
+        if file is not followed.log.file and all(each.file is not file for each in self._slices):
+            file.close()
+
+    def bookmark(self) -> dict[str, Any]:
+        """Return what is delivered, to be stored. May be called from another thread."""
+        delivered = {str(path): each.stored for path, each in list(self._followed.items()) if each.stored}
+        return {**self._stored, **delivered}
+
+    def close(self) -> None:
+        """Close all files."""
+        for followed in self._followed.values():
+            followed.log.close()
+        for piece in self._slices:
+            piece.file.close()
