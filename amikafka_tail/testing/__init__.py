@@ -1,0 +1,29 @@
+"""What a plugin's own tests need: events, a run through the whole pipeline, and contract suites.
+
+A contract suite is one line in a test module, and checks what the host relies on:
+
+    TestContract = testing.format_contract("shout", loud=True)
+
+These names stay as they are within a major version of the API. Nothing here imports pytest.
+"""
+
+from amikafka_tail.testing.contracts import filter_contract, format_contract
+from amikafka_tail.testing.events import ASTERISK, context, event, odd_events, random_events, recorded_events
+from amikafka_tail.testing.publishing import Message, Published, publish
+from amikafka_tail.testing.source_contracts import live_source_contract, source_contract
+
+__all__ = [
+    "ASTERISK",
+    "Message",
+    "Published",
+    "context",
+    "event",
+    "filter_contract",
+    "format_contract",
+    "live_source_contract",
+    "odd_events",
+    "publish",
+    "random_events",
+    "recorded_events",
+    "source_contract",
+]

@@ -1,0 +1,108 @@
+"""A run through the whole pipeline in memory: a configuration and events in, messages out."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from amikafka_tail import build, plugins, replay
+from amikafka_tail.ami.event import Event
+from amikafka_tail.ami.framing import END
+from amikafka_tail.config import settings
+from amikafka_tail.dead_letters import DeadLetters
+from amikafka_tail.metrics import Counters
+from amikafka_tail.pipeline import Pipeline
+from amikafka_tail.reader import StreamReader
+
+
+class Message(NamedTuple):
+    """One message as a consumer would get it."""
+
+    topic: str
+    key: bytes | None
+    value: bytes
+    headers: list[tuple[str, bytes]]
+    timestamp_ms: int
+
+    def header(self, name: str) -> bytes | None:
+        """Return the first value of a header."""
+        return next((value for key, value in self.headers if key == name), None)
+
+
+@dataclass(frozen=True)
+class Published:
+    """What became of the events."""
+
+    messages: list[Message]
+    dead_letters: list[dict[str, Any]]
+    """The lines of the dead-letter file."""
+    counters: Counters
+
+
+class _Collector:
+    """Stands where the producer does."""
+
+    has_room = True
+    fatal: str | None = None
+
+    def __init__(self, messages: list[Message]) -> None:
+        self._messages = messages
+
+    def __len__(self) -> int:
+        return 0
+
+    def produce(self, *message: Any) -> None:
+        topic, value, key, _partition, _callback, on_delivery, timestamp_ms, headers = message
+        self._messages.append(Message(topic, key, value, list(headers), timestamp_ms))
+        on_delivery(None, None)
+
+    def poll(self, _seconds: float = 0) -> int:
+        return 0
+
+    def discard(self) -> None:
+        pass
+
+
+def publish(
+    configuration: str, events: Iterable[Event | bytes], directory: Path, *, seconds: float = 30
+) -> Published:
+    """Publish events as an ami_kafka.conf says, without Asterisk and Kafka; return what came out.
+
+    The configuration is written to `directory`, where `ami_kafka.d` may hold a plugin's options and where
+    the events and the dead letters are kept. Blocks until all is published, at most `seconds`: then
+    `TimeoutError`. Raises `AmikafkaError` for what is wrong with the configuration or a plugin.
+    """
+    path = directory / "ami_kafka.conf"
+    path.write_text(configuration, encoding="utf-8")
+    stream = directory / "events.ami"
+    stream.write_bytes(b"".join((each.raw if isinstance(each, Event) else each) + END for each in events))
+    registry = plugins.load()
+    configured = settings.load(path, registry, need_source=False)
+    messages: list[Message] = []
+    counters = Counters()
+    letters = directory / "dead-letter.jsonl"
+    letters.unlink(missing_ok=True)
+    recording = replay.Recording(stream.open("rb"), stream.name)
+    pipeline = Pipeline(
+        StreamReader(recording, 0, counters=counters),
+        messages=build.messages(configured, registry),
+        connect=lambda: _Collector(messages),
+        dead_letters=DeadLetters(letters),
+        counters=counters,
+        clock=time.monotonic,
+    )
+    until = time.monotonic() + seconds
+    try:
+        while not pipeline.exhausted:
+            if not pipeline.step():
+                if time.monotonic() > until:
+                    raise TimeoutError(f"not published after {seconds} s: a plugin still has to wait")
+                time.sleep(0.005)
+    finally:
+        recording.close()
+    dead = letters.read_text().splitlines() if letters.exists() else []
+    return Published(messages, [json.loads(line) for line in dead], counters)

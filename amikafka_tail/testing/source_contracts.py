@@ -1,0 +1,194 @@
+"""What the host relies on in a source, as a class of tests."""
+
+from __future__ import annotations
+
+import json
+import select
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing
+from pathlib import Path
+from typing import Any
+
+from amikafka_tail.ami.event import Event
+from amikafka_tail.metrics import Counters
+from amikafka_tail.sources.live import Connection, LiveSource
+from amikafka_tail.sources.replayable import Chunk, FollowingReader, ReplayableSource, Unpublishable
+from amikafka_tail.testing.contracts import registered
+from amikafka_tail.testing.events import ASTERISK
+
+BOUND = 10.0
+"""Seconds that bytes may take to arrive."""
+IDLE = 3
+"""How often a reader has to say that there is nothing before that is believed."""
+Prepare = Callable[[Path], "tuple[dict[str, Any], list[bytes]]"]
+Serve = Callable[[Path], "AbstractContextManager[tuple[dict[str, Any], Callable[[bytes], None]]]"]
+
+
+def source_contract(name: str, prepare: Prepare) -> type:
+    """Return the contract suite of a registered replayable source.
+
+    `prepare(directory)` writes files there and returns the options that read them all, and the events that
+    they hold, in order, as `Event.raw`. At least three, please.
+    """
+
+    def source(directory: Path) -> tuple[ReplayableSource, list[bytes]]:
+        directory.mkdir(exist_ok=True)
+        options, events = prepare(directory)
+        registration = registered("source", name)
+        made = registration.make(registration.options(**options))
+        assert isinstance(made, ReplayableSource), f"{made!r} is no ReplayableSource"
+        return made, events
+
+    def opened(
+        made: ReplayableSource, bookmark: dict[str, Any] | None = None, position: int = 0
+    ) -> closing[FollowingReader]:
+        reader = made.open(
+            position=position,
+            bookmark=bookmark,
+            counters=Counters(),
+            identify=lambda _version, _name: ASTERISK,
+        )
+        return closing(reader)
+
+    class Contract:
+        def test_every_event_comes_once_and_in_order(self, tmp_path: Path) -> None:
+            made, wanted = source(tmp_path)
+            with opened(made) as reader:
+                assert _raw(_read(reader)) == wanted
+                assert reader.position >= reader.end, "all is read: nothing should be left before the end"
+                assert reader.problem is None
+
+        def test_offsets_only_grow_and_each_event_has_its_own(self, tmp_path: Path) -> None:
+            made, _ = source(tmp_path)
+            with opened(made, position=1000) as reader:
+                position = reader.position
+                assert position == 1000, "offsets begin where the host says"
+                seen: list[int] = []
+                for chunk, events in _read(reader):
+                    assert position <= chunk.start <= chunk.end, "chunks come one behind the other"
+                    position = chunk.end
+                    for event in events:
+                        assert chunk.start <= event.position < chunk.end, "an event is inside its chunk"
+                        seen.append(event.position)
+                assert seen == sorted(set(seen))
+
+        def test_going_back_gives_the_rest_once_more(self, tmp_path: Path) -> None:
+            made, wanted = source(tmp_path / "first")
+            with opened(made) as reader:
+                chunks = _read(reader)
+            for count, (chunk, _) in enumerate(chunks, 1):
+                # What is delivered may be taken away, so each time has files of its own.
+                made, _ = source(tmp_path / str(count))
+                with opened(made) as reader:
+                    _read(reader)
+                    reader.seek(chunk.end)
+                    assert _raw(_read(reader)) == wanted[len(_raw(chunks[:count])) :]
+
+        def test_a_chunk_gives_its_events_again(self, tmp_path: Path) -> None:
+            made, _ = source(tmp_path)
+            with opened(made) as reader:
+                for chunk, events in _read(reader):
+                    again = [event.raw for event, _ in reader.again(chunk.start, chunk.end)]
+                    wanted = [each.raw for each in events if isinstance(each, Event)]
+                    assert again == wanted
+
+        def test_another_process_goes_on_at_the_bookmark(self, tmp_path: Path) -> None:
+            made, wanted = source(tmp_path / "first")
+            with opened(made) as reader:
+                ends = [chunk.end for chunk, _ in _read(reader)]
+            for count, end in enumerate(ends):
+                made, _ = source(tmp_path / str(count))
+                with opened(made) as reader:
+                    taken = len(_raw(_read(reader, until=end)))
+                    _read(reader)  # further than what is delivered
+                    reader.release(end)
+                    bookmark = json.loads(json.dumps(reader.bookmark()))
+                with opened(made, bookmark, end) as reader:
+                    assert _raw(_read(reader)) == wanted[taken:]
+
+        def test_it_says_how_to_learn_of_more(self, tmp_path: Path) -> None:
+            made, _ = source(tmp_path)
+            assert made.watch in ("inotify", "poll")
+            assert made.poll_interval > 0
+            assert all(isinstance(remark, str) for remark in made.remarks())
+            with opened(made) as reader:
+                reader.look_for_files()
+                assert all(directory.is_dir() for directory in reader.directories)
+
+    return Contract
+
+
+def _read(
+    reader: FollowingReader, until: int | None = None
+) -> list[tuple[Chunk, list[Event | Unpublishable]]]:
+    """Read to the end, or to an offset, the events of each chunk taken in time."""
+    found = []
+    idle = 0
+    while idle < IDLE and (until is None or reader.position < until):
+        chunk = reader.read()
+        if chunk is None:
+            idle += 1
+        else:
+            found.append((chunk, list(chunk.events)))
+    return found
+
+
+def _raw(chunks: list[tuple[Chunk, list[Event | Unpublishable]]]) -> list[bytes]:
+    return [each.raw for _, events in chunks for each in events if isinstance(each, Event)]
+
+
+def live_source_contract(name: str, serve: Serve) -> type:
+    """Return the contract suite of a registered live source.
+
+    `serve(directory)` is a context manager: it runs what the source connects to, and gives the options for
+    it and a function that sends bytes on every connection that is ready.
+    """
+
+    def made(options: dict[str, Any]) -> LiveSource:
+        registration = registered("source", name)
+        source = registration.make(registration.options(**options))
+        assert isinstance(source, LiveSource), f"{source!r} is no LiveSource"
+        return source
+
+    class Contract:
+        def test_a_connection_is_ready_to_be_recorded(self, tmp_path: Path) -> None:
+            with serve(tmp_path) as (options, _):
+                connection = made(options).connect()
+                with connection.socket:
+                    assert not connection.socket.getblocking(), "the host never waits for a socket"
+                    assert connection.keepalive > 0
+                    assert connection.timeout > 0
+                    assert connection.peer
+                    assert type(connection.leftover) is bytes
+                    assert type(connection.ping) is bytes
+                    for text in (connection.asterisk_version, connection.system_name, *connection.warnings):
+                        assert isinstance(text, str)
+
+        def test_what_is_sent_arrives_whole(self, tmp_path: Path) -> None:
+            sent = b"Event: Contract\r\nNumber: 1\r\n\r\nEvent: Contract\r\nNumber: 2\r\n\r\n"
+            with serve(tmp_path) as (options, send):
+                source = made(options)
+                for _ in range(2):  # the host connects again whenever a connection is lost
+                    connection = source.connect()
+                    with connection.socket:
+                        send(sent)
+                        assert _received(connection, sent), f"{sent!r} did not arrive"
+
+    return Contract
+
+
+def _received(connection: Connection, wanted: bytes) -> bool:
+    """Read until something has come, and tell whether it came in time."""
+    data = connection.leftover
+    until = time.monotonic() + BOUND
+    while wanted not in data and time.monotonic() < until:
+        # Of a TLS connection something may be decrypted already.
+        pending = connection.tls and connection.socket.pending()  # type: ignore[attr-defined]
+        if not pending and not select.select([connection.socket], [], [], 0.1)[0]:
+            continue
+        try:
+            data += connection.socket.recv(65536)
+        except (BlockingIOError, OSError):
+            continue
+    return wanted in data
