@@ -55,7 +55,6 @@ def odd_events() -> list[Event]:
         [
             b"Event: ",
             b"Event: A",
-            b"Event:A",
             b"Event: \xff\xfe",
             b"Event: " + b"x" * 300,
             b"Event: A\r\nPrivilege: ",
