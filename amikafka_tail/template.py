@@ -32,7 +32,7 @@ def write(name: str, kind: str, directory: Path) -> Path:
     }
     data = resources.files("amikafka_tail").joinpath("data/template")
     for source, target in {
-        "pyproject.toml": "pyproject.toml",
+        "pyproject.toml.txt": "pyproject.toml",
         f"README-{kind}.md": "README.md",
         f"{kind}.py.txt": f"src/{words['@MODULE@']}/__init__.py",
         "py.typed": f"src/{words['@MODULE@']}/py.typed",

@@ -10,12 +10,13 @@ These names stay as they are within a major version of the API. Nothing here imp
 from amikafka_tail.testing.contracts import filter_contract, format_contract
 from amikafka_tail.testing.events import ASTERISK, context, event, odd_events, random_events, recorded_events
 from amikafka_tail.testing.publishing import Message, Published, publish
-from amikafka_tail.testing.source_contracts import live_source_contract, source_contract
+from amikafka_tail.testing.source_contracts import Read, live_source_contract, read_source, source_contract
 
 __all__ = [
     "ASTERISK",
     "Message",
     "Published",
+    "Read",
     "context",
     "event",
     "filter_contract",
@@ -24,6 +25,7 @@ __all__ = [
     "odd_events",
     "publish",
     "random_events",
+    "read_source",
     "recorded_events",
     "source_contract",
 ]

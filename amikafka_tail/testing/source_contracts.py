@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from amikafka_tail.ami.event import Event
 from amikafka_tail.metrics import Counters
@@ -23,6 +23,29 @@ IDLE = 3
 """How often a reader has to say that there is nothing before that is believed."""
 Prepare = Callable[[Path], "tuple[dict[str, Any], list[bytes]]"]
 Serve = Callable[[Path], "AbstractContextManager[tuple[dict[str, Any], Callable[[bytes], None]]]"]
+
+
+class Read(NamedTuple):
+    """What a source read."""
+
+    events: list[Event]
+    refused: list[Unpublishable]
+    """What goes to the dead letters."""
+
+
+def read_source(name: str, options: dict[str, Any]) -> Read:
+    """Read a registered replayable source with these options until nothing more comes."""
+    registration = registered("source", name)
+    made = registration.make(registration.options(**options))
+    reader = made.open(
+        position=0, bookmark=None, counters=Counters(), identify=lambda _version, _name: ASTERISK
+    )
+    with closing(reader):
+        found = [each for _, events in _read(reader) for each in events]
+    return Read(
+        [each for each in found if isinstance(each, Event)],
+        [each for each in found if isinstance(each, Unpublishable)],
+    )
 
 
 def source_contract(name: str, prepare: Prepare) -> type:
