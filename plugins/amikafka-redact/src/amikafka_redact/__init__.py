@@ -1,0 +1,221 @@
+"""The `redact` filter: removes, masks or hashes values before an event is published."""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import hmac
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from amikafka_tail.api import Event, Register, decode, hookimpl
+
+AMIKAFKA_API = "1.0"
+
+MIN_KEY_BYTES = 16
+MAX_KINDS = 2048
+"""Names of events remembered: a dialplan can make up names without end."""
+PROTECTED = ("event", "privilege", "timestamp")
+"""What an event is, and when it was: without these there is nothing to publish."""
+
+# A line begins where app_ami_kafka sees one begin: after any CR or LF. The event's own name has none before.
+_LINE = re.compile(rb"([\r\n]+)([^\r\n]+)")
+Change = Callable[[bytes], bytes]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """One `[[rule]]`: which values of which events, and what becomes of them."""
+
+    action: Literal["remove", "mask", "hash"]
+    """`remove`: the whole line. `mask`: each character becomes `*`. `hash`: HMAC-SHA256 with the key."""
+    events: tuple[str, ...] = ("*",)
+    """Names of events, or patterns such as `Agent*`; upper and lower case are the same."""
+    headers: tuple[str, ...] = ()
+    """Names of headers, or patterns such as `*CallerIDNum`; upper and lower case are the same."""
+    variables: tuple[str, ...] = ()
+    """Names of channel variables, or patterns: their values in VarSet and in each ChanVariable."""
+    match: str = ""
+    """A regular expression: only what it matches in a value is masked or hashed, only lines with a match are
+    removed. Empty: the whole value."""
+    keep_last: int = field(default=0, metadata={"minimum": 0, "maximum": 1000})
+    """With `mask`: how many characters at the end stay as they are."""
+
+    def __post_init__(self) -> None:
+        if not self.headers and not self.variables:
+            raise ValueError("neither headers nor variables: the rule concerns nothing")
+        for name in self.headers:
+            if name.lower() in PROTECTED:
+                raise ValueError(f'headers: "{name}" cannot be redacted: without it there is no event')
+        if self.keep_last and self.action != "mask":
+            raise ValueError("keep_last goes with action = mask")
+        try:
+            re.compile(self.match)
+        except re.error as error:
+            raise ValueError(f'match "{self.match}" is no regular expression: {error}') from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RedactOptions:
+    """Options of `ami_kafka.d/redact.toml`."""
+
+    key_file: Path | None = None
+    """The key for `hash`: a file of at least 16 bytes that nobody else can read."""
+    rule: tuple[Rule, ...] = ()
+    """What is redacted; of several rules for one value all count, in their order."""
+
+    def __post_init__(self) -> None:
+        if any(rule.action == "hash" for rule in self.rule) and self.key_file is None:
+            raise ValueError("a rule with action = hash needs key_file")
+
+
+def redact(options: RedactOptions) -> Callable[[Event], bool | Event]:
+    """Remove, mask or hash values of an event. Its name, its privilege and its timestamp always stay."""
+    if not options.rule:
+        raise ValueError("there is no rule: ami_kafka.d/redact.toml has a [[rule]] for each thing to hide")
+    key = b"" if options.key_file is None else _key(options.key_file)
+    rules = [_Rule(rule, key) for rule in options.rule]
+    redactors: dict[bytes, _Redactor | None] = {}
+
+    def keep(event: Event) -> bool | Event:
+        name = event.name_bytes
+        try:
+            redactor = redactors[name]
+        except KeyError:
+            if len(redactors) >= MAX_KINDS:
+                redactors.clear()
+            concerned = [rule for rule in rules if rule.concerns(decode(name))]
+            redactor = redactors[name] = _Redactor(concerned) if concerned else None
+        if redactor is None:
+            return True
+        raw = redactor.redacted(event.raw)
+        return True if raw == event.raw else Event(raw, event.position, event.captured_ms)
+
+    return keep
+
+
+def _key(path: Path) -> bytes:
+    try:
+        key = path.read_bytes().strip()
+    except OSError as error:
+        raise ValueError(f"key_file {path}: {error.strerror}") from error
+    if len(key) < MIN_KEY_BYTES:
+        raise ValueError(
+            f"key_file {path}: has {len(key)} bytes, a key needs {MIN_KEY_BYTES}:"
+            f" head -c 32 /dev/urandom | base64 > {path}"
+        )
+    return key
+
+
+class _Rule:
+    """A rule with its patterns compiled."""
+
+    def __init__(self, rule: Rule, key: bytes) -> None:
+        self._events = _any_of(rule.events)
+        self._headers = _any_of(rule.headers)
+        self._variables = _any_of(rule.variables)
+        self._match = re.compile(rule.match.encode()) if rule.match else None
+        self.removes = rule.action == "remove"
+        self._change = _hash(key) if rule.action == "hash" else _mask(rule.keep_last)
+
+    def concerns(self, name: str) -> bool:
+        """Tell whether the rule is about events of a name."""
+        return self._events(name)
+
+    def is_about_header(self, name: str) -> bool:
+        """Tell whether the values of a header are redacted."""
+        return name.lower() not in PROTECTED and self._headers(name)
+
+    def is_about_variable(self, name: bytes) -> bool:
+        """Tell whether the values of a channel variable are redacted."""
+        return self._variables(decode(name))
+
+    def matches(self, value: bytes) -> bool:
+        """Tell whether there is anything in a value to redact."""
+        return self._match is None or self._match.search(value) is not None
+
+    def changed(self, value: bytes) -> bytes:
+        """Return what becomes of a value that is not removed."""
+        if self._match is None:
+            return self._change(value)
+        return self._match.sub(lambda found: self._change(found[0]) if found[0] else b"", value)
+
+
+class _Redactor:
+    """All rules for events of one name."""
+
+    def __init__(self, rules: list[_Rule]) -> None:
+        self._rules = rules
+        self._known: dict[bytes, list[_Rule]] = {}
+        self._variable = b""
+
+    def redacted(self, raw: bytes) -> bytes:
+        """Return the text of an event without what must not be seen."""
+        self._variable = b""
+        return _LINE.sub(self._line, raw)
+
+    def _line(self, found: re.Match[bytes]) -> bytes:
+        line = found[2]
+        name, separator, value = line.partition(b": ")
+        if not separator:
+            name, separator, value = line.partition(b":")
+        rules = self._known.get(name)
+        if rules is None:
+            if len(self._known) >= MAX_KINDS:
+                self._known.clear()
+            rules = [rule for rule in self._rules if rule.is_about_header(decode(name))]
+            self._known[name] = rules
+        if name == b"Variable":
+            self._variable = value
+        elif name == b"Value" and self._variable:
+            rules = [*rules, *(rule for rule in self._rules if rule.is_about_variable(self._variable))]
+        elif name.split(b"(", 1)[0].endswith(b"ChanVariable"):
+            return found[1] + name + separator + self._channel_variable(value, rules)
+        for rule in rules:
+            if not rule.matches(value):
+                continue
+            if rule.removes:
+                return b""
+            value = rule.changed(value)
+        return found[1] + name + separator + value
+
+    def _channel_variable(self, value: bytes, rules: list[_Rule]) -> bytes:
+        """Return `NAME=value` with what becomes of the value; the name always stays."""
+        variable, separator, value = value.partition(b"=")
+        for rule in [*rules, *(rule for rule in self._rules if rule.is_about_variable(variable))]:
+            if rule.matches(value):
+                value = b"" if rule.removes else rule.changed(value)
+        return variable + separator + value
+
+
+def _any_of(patterns: tuple[str, ...]) -> Callable[[str], bool]:
+    if not patterns:
+        return lambda _name: False
+    whole = "|".join(fnmatch.translate(pattern) for pattern in patterns)
+    matches = re.compile(whole, re.IGNORECASE).match
+    return lambda name: matches(name) is not None
+
+
+def _mask(keep_last: int) -> Change:
+    def change(value: bytes) -> bytes:
+        text = decode(value)
+        hidden = max(0, len(text) - keep_last)
+        return b"*" * hidden + text[hidden:].encode()
+
+    return change
+
+
+def _hash(key: bytes) -> Change:
+    def change(value: bytes) -> bytes:
+        return hmac.new(key, value, hashlib.sha256).hexdigest().encode() if value else value
+
+    return change
+
+
+@hookimpl
+def register_filters(register: Register) -> None:
+    """Register the filter."""
+    register("redact", RedactOptions, redact)
