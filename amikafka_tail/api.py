@@ -7,6 +7,7 @@ plugin's own tests need.
 from amikafka_tail.ami.event import Event, decode, split_line
 from amikafka_tail.config.identity import Identity
 from amikafka_tail.errors import AmikafkaError, LoginRefused, PluginError, SourceDisconnected, TryLater
+from amikafka_tail.formats.json import JsonOptions, json_format
 from amikafka_tail.hookspecs import API_VERSION, Register, hookimpl
 from amikafka_tail.metrics import Counters
 from amikafka_tail.payload import FormatContext, Payload
@@ -24,6 +25,7 @@ __all__ = [
     "FollowingReader",
     "FormatContext",
     "Identity",
+    "JsonOptions",
     "LineEvent",
     "LineLog",
     "LineLogOptions",
@@ -40,5 +42,6 @@ __all__ = [
     "Unpublishable",
     "decode",
     "hookimpl",
+    "json_format",
     "split_line",
 ]

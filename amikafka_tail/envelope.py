@@ -72,9 +72,7 @@ def envelopes(identity: Identity, format_name: str, key: str = "event") -> Envel
             if len(known) >= MAX_KINDS:
                 known.clear()
             kind = known[head] = _Kind(event.name_bytes, _category(lines))
-        if has_privilege and len(lines) > 2 and lines[2].startswith(b"Timestamp: "):
-            return kind, _milliseconds(lines[2][11:], event.captured_ms)
-        return kind, event.captured_ms
+        return kind, event.happened_ms
 
     def envelope(event: Event) -> tuple[bytes | None, Headers, int]:
         head, _, rest = event.raw.partition(b"\r\nTimestamp: ")
@@ -103,14 +101,6 @@ def _category(lines: list[bytes]) -> bytes:
     if name != b"Privilege":
         return b""
     return b",".join([part for part in value.split(b",") if part != b"all"])
-
-
-def _milliseconds(stamp: bytes, otherwise: int) -> int:
-    """Return `<sec>.<usec>` in ms, or `otherwise` where it is something else."""
-    seconds, _, fraction = stamp.partition(b".")
-    if not seconds.isdigit() or (fraction and not fraction.isdigit()) or len(seconds) > 12:
-        return otherwise
-    return int(seconds) * 1000 + int(fraction[:3].ljust(3, b"0"))
 
 
 def _key_chooser(key: str) -> Callable[[Event, bytes], bytes | None] | None:

@@ -31,6 +31,14 @@ def split_line(line: AnyStr) -> tuple[AnyStr, AnyStr]:
     return name, value
 
 
+def milliseconds(stamp: bytes, otherwise: int) -> int:
+    """Return Asterisk's `<sec>.<usec>` in ms, or `otherwise` where it is something else."""
+    seconds, _, fraction = stamp.partition(b".")
+    if not seconds.isdigit() or (fraction and not fraction.isdigit()) or len(seconds) > 12:
+        return otherwise
+    return int(seconds) * 1000 + int(fraction[:3].ljust(3, b"0"))
+
+
 class Event:
     """One event of the manager interface.
 
@@ -58,6 +66,14 @@ class Event:
     def name_bytes(self) -> bytes:
         """The event's name as Asterisk sent it."""
         return split_line(LINE_BREAKS.split(self.raw, 1)[0])[1]
+
+    @property
+    def happened_ms(self) -> int:
+        """Asterisk's own Timestamp (`timestampevents`: the line after Privilege), else `captured_ms`."""
+        lines = self.raw.split(CRLF, 3)
+        if len(lines) > 2 and lines[1].startswith(b"Privilege: ") and lines[2].startswith(b"Timestamp: "):
+            return milliseconds(lines[2][11:], self.captured_ms)
+        return self.captured_ms
 
     @property
     def id(self) -> str:

@@ -149,3 +149,25 @@ def test_a_header_that_is_not_ascii_can_be_asked_for() -> None:
 
 def test_the_repr_names_the_event_and_not_what_it_carries() -> None:
     assert repr(Event(NEWCHANNEL, 12)) == f"Event('Newchannel', position=12, bytes={len(NEWCHANNEL)})"
+
+
+def test_an_event_has_the_same_id_whenever_it_is_read_from_where_it_stands() -> None:
+    event = Event(b"Event: A\r\nX: 1", 100, 5)
+    assert event.id == Event(b"Event: A\r\nX: 1", 100, 5).id
+    assert len(event.id) == 32
+    others = [Event(b"Event: A\r\nX: 2", 100, 5), Event(event.raw, 101, 5), Event(event.raw, 100, 6)]
+    assert len({event.id, *(other.id for other in others)}) == 4
+
+
+@pytest.mark.parametrize(
+    ("raw", "happened_ms"),
+    [
+        (b"Event: A\r\nPrivilege: call,all\r\nTimestamp: 1795426158.220602\r\nX: 1", 1795426158220),
+        (b"Event: A\r\nPrivilege: call,all\r\nTimestamp: soon", 7),
+        (b"Event: A\r\nPrivilege: call,all\r\nX: 1\r\nTimestamp: 1795426158.220602", 7),
+        (b"Event: A\r\nTimestamp: 1795426158.220602\r\nX: 1", 7),
+        (b"Event: A", 7),
+    ],
+)
+def test_an_event_happened_when_asterisk_says_or_when_it_was_captured(raw: bytes, happened_ms: int) -> None:
+    assert Event(raw, 0, 7).happened_ms == happened_ms
