@@ -35,7 +35,7 @@ def _patiently(call: Callable[[Event], Answer], event: Event) -> Answer:
         except TryLater:
             if time.monotonic() > until:
                 raise
-            time.sleep(0.02)
+            time.sleep(0.002)
 
 
 def _state(event: Event) -> tuple[bytes, int, int]:
@@ -100,10 +100,10 @@ def format_contract(name: str, **options: Any) -> type:
 
         def test_each_asterisk_has_messages_of_its_own(self) -> None:
             events = recorded_events(50)
-            wanted = {
-                identity: [_outcome(renderer(identity), event) for event in events]
-                for identity in (ASTERISK, OTHER)
-            }
+            wanted = {}
+            for identity in (ASTERISK, OTHER):
+                alone = renderer(identity)
+                wanted[identity] = [_outcome(alone, event) for event in events]
             one, other = renderer(ASTERISK), renderer(OTHER)
             mixed = [(_outcome(one, event), _outcome(other, event)) for event in events]
             assert [first for first, _ in mixed] == wanted[ASTERISK]

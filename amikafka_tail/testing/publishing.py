@@ -86,10 +86,11 @@ def publish(
     counters = Counters()
     letters = directory / "dead-letter.jsonl"
     letters.unlink(missing_ok=True)
+    made = build.messages(configured, registry)
     recording = replay.Recording(stream.open("rb"), stream.name)
     pipeline = Pipeline(
         StreamReader(recording, 0, counters=counters),
-        messages=build.messages(configured, registry),
+        messages=made,
         connect=lambda: _Collector(messages),
         dead_letters=DeadLetters(letters),
         counters=counters,
