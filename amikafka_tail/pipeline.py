@@ -10,7 +10,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from traceback import format_exception
+from traceback import format_exception, format_exception_only
 from typing import NamedTuple, Protocol
 
 from amikafka_tail.ami.event import Event
@@ -383,7 +383,8 @@ class Pipeline:
         plugin, cause = self._blamed(error)
         self._set_aside(event.raw, event.position, "".join(format_exception(cause)), plugin)
         self._counters.plugin_failures[plugin] = self._counters.plugin_failures.get(plugin, 0) + 1
-        log.error('plugin "%s" failed: %s: %s: event=%r', plugin, type(cause).__name__, cause, event.name)
+        said = format_exception_only(cause)[-1].strip()  # whatever its own str() does
+        log.error('plugin "%s" failed: %s: event=%r', plugin, said, event.name)
 
     def _set_aside(self, raw: bytes, position: int, reason: str, plugin: str | None = None) -> None:
         """Keep what cannot be published, once. Raises `DeliveryFailed` where that is not possible now."""

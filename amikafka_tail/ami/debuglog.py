@@ -20,7 +20,9 @@ from typing import Literal, NamedTuple
 
 from amikafka_tail.ami.framing import END, MAX_BLOCK, Framer
 
-Form = Literal["log", "json", "ami", "ami-lf"]
+Form = Literal["no-dump", "log", "json", "ami", "ami-lf"]
+UNSETTLED = (None, "no-dump")
+"""Nothing has been recognised yet, or only that lines of a log stand there: those may look like anything."""
 EVENT = b"Event: "
 MARKER = b"Examining AMI event ("
 NOT_EVENTS = (b"Response: ", b"Asterisk Call Manager/", b"Action: ")
@@ -77,8 +79,7 @@ class LogFramer:
         self._blocks: Framer | None = None
         self._held = b""
         self._passing_over = False
-        self._may_be_dump = True
-        if form is not None:
+        if form not in UNSETTLED:
             self._settle(form)
 
     @property
@@ -88,7 +89,7 @@ class LogFramer:
 
     def feed(self, data: bytes) -> list[Found]:
         """Take the next bytes of the file; return the events that are complete with them."""
-        if self.form is None:
+        if self.form in UNSETTLED:
             data = self._held + data
             self._held = b""
             form = self._form_of(data)
@@ -101,7 +102,7 @@ class LogFramer:
     def finish(self) -> Found | None:
         """The file ends here: return what is left of an event, `None` where nothing of one is."""
         held = self.held_back
-        if self._passing_over or self.form is None:
+        if self._passing_over or self.form in UNSETTLED:
             return None
         if self.form == "json":
             return Found(held, self.position, b"", torn=True) if MARKER in held else None
@@ -121,8 +122,8 @@ class LogFramer:
             if MARKER in line:
                 return "log"
             if line.startswith(b"["):
-                self._may_be_dump = False  # a log, whose messages may look like anything
-            elif self._may_be_dump and line.startswith((EVENT, *NOT_EVENTS)):
+                self.form = "no-dump"
+            elif self.form is None and line.startswith((EVENT, *NOT_EVENTS)):
                 return "ami" if line.endswith(b"\r") else "ami-lf"
         return None
 

@@ -130,3 +130,12 @@ def test_a_gigantic_line_is_passed_over_in_bounded_memory() -> None:
         found += framer.feed(b"\n" + line + line)
         assert len(found) >= 2
         assert framer.feed(line)[0].raw
+
+
+def test_what_was_a_log_before_the_position_is_no_dump_after_it() -> None:
+    head = b"[2026-11-23 09:30:23.739] VERBOSE[1] manager.c: <--- Examining AMI action: -->\n"
+    rest = b"Action: Login\r\n\r\n" + head.replace(b"action: -->", b"event (1): -->") + b"Event: A\r\n\r\n"
+    framer = LogFramer()
+    assert framer.feed(head) == []
+    again = LogFramer(framer.position, framer.form)
+    assert [found.raw for found in again.feed(rest)] == [b"Event: A"]
