@@ -193,7 +193,7 @@ class SpoolReader:
                 continue
             self._names.popleft()
             self._read.add(name)
-            if self._mark is not None and file.has(self._mark):
+            if self._mark is not None and _is_marked(file, self._mark):
                 file.start_at(self._mark.offset, self._mark.form)
             self._mark = None
             self._open.append(_Spooled(file, self._position))
@@ -252,6 +252,7 @@ class SpoolReader:
         path = spooled.file.path
         spooled.file.close()
         self._read.discard(path.name)
+        self._bookmark = {}
         try:
             if path.stat().st_ino != spooled.file.inode:
                 return  # another file has its name by now, which is to be read yet
@@ -287,6 +288,12 @@ class SpoolReader:
         """Close the files."""
         for spooled in self._open:
             spooled.file.close()
+
+
+def _is_marked(file: LogFile, mark: Mark) -> bool:
+    """Tell whether a file is the very one of a mark, and not another with the same content."""
+    here = (str(file.path), file.device, file.inode, file.modified_ns)
+    return here == (mark.path, mark.device, mark.inode, mark.modified_ns) and file.has(mark)
 
 
 def _make_directory(directory: Path) -> None:

@@ -17,7 +17,7 @@ from tests.support.daemon import Daemon
 from tests.support.waiting import Unavailable
 
 
-def _or_skip(make: Callable[[], Path]) -> Path:
+def or_skip(make: Callable[[], Path]) -> Path:
     """Return what `make` returns; where the machine cannot have it skip, saying why, but fail in CI."""
     try:
         return make()
@@ -30,7 +30,7 @@ def _or_skip(make: Callable[[], Path]) -> Path:
 @pytest.fixture(scope="session")
 def asterisk() -> Iterator[Asterisk]:
     """An Asterisk that runs; the tests of a session share it."""
-    asterisk = Asterisk(_or_skip(asterisk_root), f"e2e-{os.getpid()}")
+    asterisk = Asterisk(or_skip(asterisk_root), f"e2e-{os.getpid()}")
     try:
         asterisk.start()
         yield asterisk
@@ -40,7 +40,7 @@ def asterisk() -> Iterator[Asterisk]:
 
 @pytest.fixture(scope="session")
 def _broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
-    kafka = Kafka(_or_skip(kafka_jars), tmp_path_factory.mktemp("kafka"))
+    kafka = Kafka(or_skip(kafka_jars), tmp_path_factory.mktemp("kafka"))
     try:
         yield kafka
     finally:

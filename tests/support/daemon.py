@@ -109,10 +109,18 @@ class ServiceManager:
 class Daemon:
     """`python -m amikafka_tail run -c FILE` in a directory of its own.
 
-    With `hand_over` the descriptors that it stored come back to it at the next start, as under systemd.
+    With `hand_over` the descriptors that it stored come back to it at the next start, as under systemd. With
+    `python` it is what is installed for that interpreter, plugins included.
     """
 
-    def __init__(self, directory: Path, configuration: str, *, hand_over: bool = False) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        configuration: str,
+        *,
+        hand_over: bool = False,
+        python: Path | None = None,
+    ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self.configuration = directory / "ami_kafka.conf"
@@ -122,6 +130,7 @@ class Daemon:
         self.manager = ServiceManager(directory / "notify")
         self.process: subprocess.Popen[bytes] | None = None
         self._hand_over = hand_over
+        self._python = python
 
     def configure(self, configuration: str) -> None:
         """Write its configuration; `@HERE@` stands for its own directory."""
@@ -130,7 +139,8 @@ class Daemon:
     def start(self, *arguments: str) -> Daemon:
         """Start it. Returns at once."""
         assert self.process is None or self.process.poll() is not None, "it is running"
-        command = [sys.executable, "-m", "amikafka_tail", "run", "-c", str(self.configuration), *arguments]
+        python = str(self._python or sys.executable)
+        command = [python, "-m", "amikafka_tail", "run", "-c", str(self.configuration), *arguments]
         environment = {
             **os.environ,
             "PYTHONPATH": str(PROJECT),
@@ -138,6 +148,8 @@ class Daemon:
             "AMIKAFKA_LOAD_PLUGINS": "",
             "NOTIFY_SOCKET": str(self.manager.path),
         }
+        if self._python is not None:
+            del environment["PYTHONPATH"], environment["AMIKAFKA_LOAD_PLUGINS"]
         store = self.manager.alive() if self._hand_over else []
         if self._hand_over:
             environment["FDSTORE"] = "16"

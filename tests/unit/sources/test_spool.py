@@ -183,6 +183,29 @@ def test_a_restart_goes_on_in_the_middle_of_a_file(world: World, monkeypatch: py
     assert world.left == []
 
 
+@pytest.mark.parametrize("name", ["a.ami", "b.ami"])
+def test_a_file_with_what_another_one_held_is_read_whole(
+    world: World, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(spool, "CHUNK", 60)
+    data = events(*range(10))
+    path = world.put("a.ami", data)
+    assert 0 < len(world.read(2)) < 10
+    world.restart()
+    path.unlink()
+    os.utime(world.put(name, data), (1_700_000_000, 1_700_000_000))
+    assert world.read() == list(range(10))
+
+
+def test_a_file_that_comes_again_after_it_was_delivered_is_read_whole(world: World) -> None:
+    data = events(*range(10))
+    world.put("a.ami", data)
+    assert world.read() == list(range(10))
+    world.restart()
+    world.put("a.ami", data)
+    assert world.read() == list(range(10))
+
+
 def test_a_restart_after_all_was_delivered_begins_with_what_is_there(world: World) -> None:
     world.put("a.ami", events(0))
     assert world.read() == [0]
