@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import ssl
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -14,7 +15,7 @@ from urllib.parse import unquote
 class RegistryServer:
     """Runs while it is entered. A test may change how it behaves between two requests."""
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
         self.schemas: list[str] = []
         self.subjects: dict[str, list[int]] = {}
         self.requests: list[str] = []
@@ -27,7 +28,9 @@ class RegistryServer:
         self.release.set()
         self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
         self.port = self._server.server_address[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
 
     def __enter__(self) -> RegistryServer:
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()

@@ -6,6 +6,9 @@ import functools
 import io
 import json
 import logging
+import shutil
+import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -437,6 +440,38 @@ def test_basic_authentication(tmp_path: Path, server: RegistryServer) -> None:
     with pytest.raises(TimeoutError):
         wrong = f"registry = {server.url}\nusername = user\npassword = wrong\n"
         publish(tmp_path, [HANGUP], wrong, seconds=0.3)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A certificate for 127.0.0.1 that signs itself, and its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("there is no openssl to make a certificate with")
+    directory = tmp_path_factory.mktemp("tls")
+    made = directory / "certificate.pem", directory / "key.pem"
+    command = (
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=registry"
+    )
+    files = ["-out", str(made[0]), "-keyout", str(made[1]), "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run([*command.split(), *files], check=True, capture_output=True, timeout=30)
+    return made
+
+
+def test_a_registry_behind_tls_may_want_a_certificate_too(
+    tmp_path: Path, certificate: tuple[Path, Path]
+) -> None:
+    own, key = certificate
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(own))
+    context.load_cert_chain(own, key)
+    context.verify_mode = ssl.CERT_REQUIRED
+    shown = f"tls_certificate = {own}\ntls_key = {key}\n"
+    with RegistryServer(tls=context) as server:
+        registry = f"registry = {server.url}\n"
+        assert publish(tmp_path, [HANGUP], f"{registry}tls_ca = {own}\n{shown}").messages
+        for refused in (shown, f"tls_ca = {own}\n"):  # a stranger to us, we to them
+            with pytest.raises(TimeoutError):
+                publish(tmp_path, [HANGUP], f"{registry}{refused}", seconds=0.3)
+        assert publish(tmp_path, [HANGUP], f"{registry}tls_verify = no\n{shown}").messages
 
 
 def test_a_password_is_never_shown() -> None:
