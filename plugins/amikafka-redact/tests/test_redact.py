@@ -74,6 +74,14 @@ def test_patterns_and_case() -> None:
     assert redacted(raw, rule) == raw.replace(b"1", b"*").replace(b"2", b"*").replace(b"3", b"*")
 
 
+def test_sets_of_characters_and_names_beyond_ascii() -> None:
+    raw = "CallerIDNum: 1\r\nCallerIDName: 2\r\nX-Größe: 3\r\nx: 4".encode()
+    assert redacted(raw, Rule(action="remove", headers=("CallerIDN[au]m*",))).startswith(b"X-Gr")
+    assert redacted(raw, Rule(action="remove", headers=("x-gr?ße",))).endswith(b"Name: 2\r\nx: 4")
+    assert redacted(raw, Rule(action="remove", headers=("X-Gr??e",))).endswith(b"Name: 2\r\nx: 4")
+    assert redacted(raw, Rule(action="remove", headers=("?",))).endswith("Größe: 3".encode())
+
+
 def test_a_rule_may_be_for_some_events_only() -> None:
     keep = redact(RedactOptions(rule=(Rule(action="mask", events=("DTMF*",), headers=("Digit",)),)))
     begin = keep(testing.event("DTMFBegin", ("Digit", "5")))

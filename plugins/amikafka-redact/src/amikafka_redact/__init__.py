@@ -23,6 +23,9 @@ PROTECTED = ("event", "privilege", "timestamp")
 
 # A line begins where app_ami_kafka sees one begin: after any CR or LF. The event's own name has none before.
 _LINE = re.compile(rb"([\r\n]+)([^\r\n]+)")
+CRLF = b"\r\n"
+OF_VARIABLES = (b"Variable", b"Value")
+"""VarSet's headers."""
 Change = Callable[[bytes], bytes]
 
 
@@ -118,6 +121,7 @@ class _Rule:
         self._headers = _any_of(rule.headers)
         self._variables = _any_of(rule.variables)
         self._match = re.compile(rule.match.encode()) if rule.match else None
+        self.has_variables = bool(rule.variables)
         self.removes = rule.action == "remove"
         self._change = _hash(key) if rule.action == "hash" else _mask(rule.keep_last)
 
@@ -149,38 +153,61 @@ class _Redactor:
 
     def __init__(self, rules: list[_Rule]) -> None:
         self._rules = rules
-        self._known: dict[bytes, list[_Rule]] = {}
+        self._has_variables = any(rule.has_variables for rule in rules)
+        self._known: dict[bytes, list[_Rule] | None] = {}
         self._variable = b""
 
     def redacted(self, raw: bytes) -> bytes:
         """Return the text of an event without what must not be seen."""
         self._variable = b""
-        return _LINE.sub(self._line, raw)
+        first, *lines = raw.split(CRLF)
+        if raw.count(b"\r") + raw.count(b"\n") != 2 * len(lines):
+            return _LINE.sub(self._found, raw)
+        known = self._known
+        made = [first]
+        for line in lines:
+            name, separator, value = line.partition(b": ")
+            if known.get(name, self) is None:
+                made.append(line)  # nothing is to be hidden there: by far the most
+            elif (changed := self._line(line, name, separator, value)) is not None:
+                made.append(changed)
+        return CRLF.join(made)
 
-    def _line(self, found: re.Match[bytes]) -> bytes:
-        line = found[2]
-        name, separator, value = line.partition(b": ")
+    def _found(self, found: re.Match[bytes]) -> bytes:
+        changed = self._line(found[2], *found[2].partition(b": "))
+        return b"" if changed is None else found[1] + changed
+
+    def _line(self, line: bytes, name: bytes, separator: bytes, value: bytes) -> bytes | None:
+        """Return what becomes of a line, `None` where it is removed."""
         if not separator:
             name, separator, value = line.partition(b":")
-        rules = self._known.get(name)
+        rules = self._rules_of(name)
         if rules is None:
-            if len(self._known) >= MAX_KINDS:
-                self._known.clear()
-            rules = [rule for rule in self._rules if rule.is_about_header(decode(name))]
-            self._known[name] = rules
+            return line
         if name == b"Variable":
             self._variable = value
         elif name == b"Value" and self._variable:
             rules = [*rules, *(rule for rule in self._rules if rule.is_about_variable(self._variable))]
-        elif name.split(b"(", 1)[0].endswith(b"ChanVariable"):
-            return found[1] + name + separator + self._channel_variable(value, rules)
+        elif _is_channel_variable(name):
+            return name + separator + self._channel_variable(value, rules)
         for rule in rules:
             if not rule.matches(value):
                 continue
             if rule.removes:
-                return b""
+                return None
             value = rule.changed(value)
-        return found[1] + name + separator + value
+        return name + separator + value
+
+    def _rules_of(self, name: bytes) -> list[_Rule] | None:
+        """Return the rules for a header, `None` where there is nothing to look at."""
+        if name in self._known:
+            return self._known[name]
+        if len(self._known) >= MAX_KINDS:
+            self._known.clear()
+        rules = [rule for rule in self._rules if rule.is_about_header(decode(name))]
+        of_variables = self._has_variables and (name in OF_VARIABLES or _is_channel_variable(name))
+        self._known[name] = rules if rules or of_variables else None
+        return self._known[name]
 
     def _channel_variable(self, value: bytes, rules: list[_Rule]) -> bytes:
         """Return `NAME=value` with what becomes of the value; the name always stays."""
@@ -189,6 +216,11 @@ class _Redactor:
             if rule.matches(value):
                 value = b"" if rule.removes else rule.changed(value)
         return variable + separator + value
+
+
+def _is_channel_variable(name: bytes) -> bool:
+    """Tell whether a header is ChanVariable, DestChanVariable, or `ChanVariable(channel)` as it once was."""
+    return name.split(b"(", 1)[0].endswith(b"ChanVariable")
 
 
 def _any_of(patterns: tuple[str, ...]) -> Callable[[str], bool]:
