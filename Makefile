@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/pip install --quiet --disable-pip-version-check
 PLUGINS = $(wildcard plugins/*)
 
-.PHONY: demo test e2e bench lint format clean
+.PHONY: demo test e2e bench deb apt-repo lint format clean
 
 $(BIN)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -34,6 +34,12 @@ bench: $(BIN)/.ready  ## figures: see benchmarks/README.md
 	$(BIN)/python benchmarks/throughput.py
 	$(BIN)/python benchmarks/latency.py
 	$(BIN)/python benchmarks/eventlog.py
+
+deb:  ## the Debian packages, into dist/deb; needs their Build-Depends: packaging/debian/control
+	packaging/build-deb dist/deb
+
+apt-repo:  ## a signed repository of the packages in dist/deb, into dist/apt; needs apt-utils and gnupg
+	packaging/make-apt-repo dist/apt dist/deb/*.deb
 
 format: $(BIN)/.ready
 	$(BIN)/ruff check --fix .

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from amikafka_tail import __version__, build, demo, logs, plugin_commands, plugins, replay, template
+from amikafka_tail import __version__, build, demo, logs, plugin_commands, plugins, reloads, replay, template
 from amikafka_tail.config import settings
 from amikafka_tail.config.options import unknown
 from amikafka_tail.config.settings import Settings
@@ -87,6 +87,8 @@ def check(options: argparse.Namespace) -> int:
     configuration = settings.load(options.configuration, registry)
     build.producer(configuration).discard()
     build.messages(configuration, registry)
+    if options.quiet:
+        return 0
     print(f"{configuration.path}: no problem found")
     for name, value in _summary(configuration):
         print(f"  {name:<9} {value}")
@@ -96,6 +98,12 @@ def check(options: argparse.Namespace) -> int:
         remarks += source.remarks()
     for remark in remarks:
         print(f"note: {remark}")
+    return 0
+
+
+def reload(_options: argparse.Namespace) -> int:
+    """Let the daemon read its configuration again, and say what is wrong with it."""
+    reloads.ask(os.environ)
     return 0
 
 
@@ -279,7 +287,10 @@ def _parser() -> argparse.ArgumentParser:
         )
 
     add_configuration(add("run", run, "run the daemon in the foreground"))
-    add_configuration(add("check", check, "say all that is wrong with the configuration; exit 0 or 78"))
+    checking = add("check", check, "say all that is wrong with the configuration; exit 0 or 78")
+    add_configuration(checking)
+    checking.add_argument("-q", "--quiet", action="store_true", help="say nothing where nothing is wrong")
+    add("reload", reload, "let the daemon read its configuration again and wait for it; for systemd")
     replaying = add("replay", replay_command, "publish captured AMI streams through the same pipeline")
     add_configuration(replaying)
     replaying.add_argument(

@@ -87,6 +87,12 @@ class UsageError(AmikafkaError):
     exit_code = os.EX_USAGE
 
 
+class ReloadFailed(AmikafkaError):
+    """The configuration was not reloaded; the one before stays in use."""
+
+    exit_code = os.EX_CONFIG
+
+
 class JournalError(AmikafkaError):
     """The journal directory cannot be used."""
 

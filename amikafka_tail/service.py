@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import select
 import signal
 import socket
@@ -22,6 +23,7 @@ from amikafka_tail.notify import Notifier
 from amikafka_tail.pipeline import Pipeline
 from amikafka_tail.plugins import Registry
 from amikafka_tail.producer import libraries
+from amikafka_tail.reloads import Reloads
 from amikafka_tail.syncer import Syncer
 
 DRAIN_SECONDS = 5.0
@@ -45,6 +47,7 @@ class Service:
         self._load = load
         self._counters = Counters()
         self._notifier = Notifier()
+        self._reloads = Reloads(os.environ)
         self._stop_requested = False
         self._reload_requested = False
         self._active_until = 0.0
@@ -186,13 +189,16 @@ class Service:
         self._pipeline = self._make_pipeline(self._pipeline.ledger.position)
         log.info("configuration reloaded: %s", settings.path)
         self._notifier.tell("READY=1", "STATUS=reloaded")
+        self._reloads.done([])
 
     def _refuse(self, error: AmikafkaError) -> None:
         """Say why the new configuration is not used."""
-        for problem in error.problems if isinstance(error, ConfigError) else (error,):
+        problems = error.problems if isinstance(error, ConfigError) else (error,)
+        for problem in problems:
             log.error("%s", problem)
         log.error("the configuration was not reloaded: the one before stays in use")
         self._notifier.tell("READY=1", "STATUS=reload failed: the new configuration is wrong, see the log")
+        self._reloads.done(list(map(str, problems)))
 
     def _drain(self, seconds: float) -> None:
         """Deliver what has been sent, without reading on, for at most `seconds`; go on recording."""
@@ -244,6 +250,7 @@ class Service:
 def wait_while_disabled(load: Callable[[], Settings]) -> Settings | None:
     """Wait for a reload that enables the service, then return its settings; `None` when told to stop."""
     notifier = Notifier()
+    reloads = Reloads(os.environ)
     signals = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:
@@ -259,7 +266,9 @@ def wait_while_disabled(load: Callable[[], Settings]) -> Settings | None:
                 settings = load()
             except AmikafkaError as error:
                 log.error("%s", error)
+                reloads.done(str(error).splitlines())
                 continue
+            reloads.done([])
             if settings.enabled:
                 return settings
     finally:

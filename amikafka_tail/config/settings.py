@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,12 +52,17 @@ class _Kafka:
             raise ValueError("key is empty: event, linkedid, uniqueid, none, or the name of a header")
 
 
+def state_directory(environment: Mapping[str, str]) -> Path:
+    """Return where systemd wants the state of a service to be (systemd.exec(5)), else the package's place."""
+    return Path(environment.get("STATE_DIRECTORY", "").partition(":")[0] or "/var/lib/amikafka")
+
+
 @dataclass(frozen=True, kw_only=True)
 class JournalSettings:
     """Options of the section `[journal]`."""
 
-    directory: Path = Path("/var/lib/amikafka")
-    """Where the journal, the checkpoint and the dead letters are."""
+    directory: Path = field(default_factory=lambda: state_directory(os.environ))
+    """Where the journal, the checkpoint and the dead letters are; systemd's StateDirectory, if it has one."""
     max_bytes: int = field(default=10 << 30, metadata={"unit": "bytes", "minimum": MEBIBYTE})
     """How much the journal may hold; when it is full its oldest segment is dropped."""
     segment_bytes: int = field(default=64 << 20, metadata={"unit": "bytes", "minimum": 65536})
