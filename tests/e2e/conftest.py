@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from asterisk import Asterisk
@@ -16,8 +17,10 @@ from kafka import Kafka, kafka_jars
 from tests.support.daemon import Daemon
 from tests.support.waiting import Unavailable
 
+T = TypeVar("T")
 
-def or_skip(make: Callable[[], Path]) -> Path:
+
+def or_skip(make: Callable[[], T]) -> T:
     """Return what `make` returns; where the machine cannot have it skip, saying why, but fail in CI."""
     try:
         return make()
@@ -39,7 +42,7 @@ def asterisk() -> Iterator[Asterisk]:
 
 
 @pytest.fixture(scope="session")
-def _broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
     kafka = Kafka(or_skip(kafka_jars), tmp_path_factory.mktemp("kafka"))
     try:
         yield kafka
@@ -48,10 +51,10 @@ def _broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
 
 
 @pytest.fixture
-def kafka(_broker: Kafka) -> Kafka:
+def kafka(broker: Kafka) -> Kafka:
     """A Kafka that runs and does not create topics by itself; the tests of a session share it."""
-    _broker.start()
-    return _broker
+    broker.start()
+    return broker
 
 
 @pytest.fixture
@@ -118,8 +121,8 @@ class Daemons:
 
 
 @pytest.fixture
-def daemon(tmp_path: Path, asterisk: Asterisk, _broker: Kafka) -> Iterator[Daemons]:
+def daemon(tmp_path: Path, asterisk: Asterisk, broker: Kafka) -> Iterator[Daemons]:
     """Makes daemons between the two: `daemon(topic)` is one, not yet started."""
-    daemons = Daemons(tmp_path, asterisk, _broker)
+    daemons = Daemons(tmp_path, asterisk, broker)
     yield daemons
     daemons.close()
