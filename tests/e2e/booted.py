@@ -166,6 +166,8 @@ class Booted:
                     path.rmdir()
         with contextlib.suppress(FileNotFoundError):
             self._cgroup.rmdir()
+        # Busy while another machine runs.
+        subprocess.run(["umount", str(self._cgroups)], capture_output=True)
         return True
 
     def remove(self) -> None:
