@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import venv
 from collections.abc import Callable, Iterator
 from datetime import timezone
@@ -37,7 +38,7 @@ Run = Callable[..., Daemon]
 
 
 def _run(*command: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -48,7 +49,10 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("venv")
     venv.create(directory, with_pip=True)
     pip = [str(directory / "bin" / "python"), "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    sources = [PROJECT, *sorted((PROJECT / "plugins").iterdir())]
+    # The daemon by way of its source distribution.
+    _run(sys.executable, "-m", "hatchling", "build", "--target", "sdist", "--directory", str(wheels))
+    (sdist,) = wheels.glob("amikafka_tail-*.tar.gz")
+    sources = [sdist, *sorted((PROJECT / "plugins").iterdir())]
     _run(*pip, "wheel", "--no-deps", "--wheel-dir", str(wheels), *map(str, sources))
     _run(*pip, "install", *map(str, sorted(wheels.glob("*.whl"))))
     return directory / "bin" / "python"

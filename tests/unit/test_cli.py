@@ -375,3 +375,14 @@ def test_no_traceback_reaches_a_person(
     err = capsys.readouterr().err
     assert err.startswith(said)
     assert "Traceback" not in err
+
+
+def test_check_says_nothing_when_told_to_be_quiet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "ami_kafka.conf"
+    path.write_text("[manager]\nhost = 127.0.0.1\nsecret = s\n[kafka]\nbrokers = 127.0.0.1:1\n")
+    assert main(["check", "-q", "-c", str(path)]) == 0
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == ("", "")
+    path.write_text("[kafka]\ntpoic = x\n")
+    assert main(["check", "-q", "-c", str(path)]) == os.EX_CONFIG
+    assert "tpoic" in capsys.readouterr().err

@@ -311,3 +311,16 @@ def test_the_shipped_file_leaves_no_option_out(etc: Path) -> None:
 
 def plain_fields(options: type) -> list[str]:
     return [field.name for field in dataclasses.fields(options)]
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ({}, "/var/lib/amikafka"),
+        ({"STATE_DIRECTORY": ""}, "/var/lib/amikafka"),
+        ({"STATE_DIRECTORY": "/var/lib/amikafka/berlin"}, "/var/lib/amikafka/berlin"),
+        ({"STATE_DIRECTORY": "/a:/b"}, "/a"),
+    ],
+)
+def test_the_journal_is_where_systemd_wants_the_state(given: dict[str, str], wanted: str) -> None:
+    assert settings.state_directory(given) == Path(wanted)
