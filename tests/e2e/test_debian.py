@@ -229,7 +229,7 @@ def test_a_reload_counts_and_a_wrong_one_is_refused_with_file_and_line(world: Wo
     line = machine.file(CONFIGURATION).read_text().splitlines().index("tpoic = x") + 1
     status, _ = machine.status_of("systemctl", "reload", UNIT)
     assert status != 0
-    log = machine.journal()
+    log = machine.run("journalctl", "-u", UNIT, "-p", "err", "--no-pager", "-o", "cat")
     assert f'{CONFIGURATION}:{line}: [kafka] tpoic: unknown option (did you mean "topic"?)' in log
     assert (machine.show(UNIT, "MainPID"), active(world)) == (pid, True)
     with world.driver() as driver, world.kafka.reader(world.topic) as reader:
@@ -323,6 +323,23 @@ def test_another_instance_has_a_configuration_and_a_journal_of_its_own(world: Wo
     machine.file(other).unlink()
 
 
+def test_the_packages_own_tests_pass(world: World, build: Build) -> None:
+    machine = world.machine
+    shutil.copytree(build.source / "packaging/debian/tests", machine.file("/srv/tests"), dirs_exist_ok=True)
+    good = machine.file(CONFIGURATION).read_bytes()
+    shipped = build.source / "etc/ami_kafka.conf"
+    machine.file(CONFIGURATION).write_bytes(shipped.read_bytes())
+    machine.run("systemctl", "stop", UNIT)
+    try:
+        machine.run("sh", "/srv/tests/commands", timeout=120)
+        status, said = machine.status_of("sh", "-x", "/srv/tests/daemon", timeout=120)
+        received = machine.run("cat", "/tmp/received", check=False)
+        assert status == 0, f"{said}\n{received}\n{machine.journal()[-2000:]}"
+    finally:
+        machine.file(CONFIGURATION).write_bytes(good)
+        machine.run("rm", "-rf", "/var/spool/amikafka")
+
+
 def test_remove_keeps_what_is_there_and_purge_takes_it_all(world: World) -> None:
     machine = world.machine
     machine.run("apt-get", "-qy", "remove", UNIT)
@@ -340,6 +357,7 @@ def test_remove_keeps_what_is_there_and_purge_takes_it_all(world: World) -> None
     assert machine.status_of("getent", "passwd", UNIT)[0] != 0
     if world.has_asterisk:
         assert not machine.file("/etc/asterisk/manager.d/amikafka.conf").exists()
+        see_that_a_manager_user_is_made_and_none_overwritten(machine)
         assert machine.file("/etc/asterisk/manager.d/e2e.conf").exists()
         machine.file("/etc/asterisk/manager.d/e2e.conf").unlink()
         machine.run("apt-get", "-qy", "purge", "--autoremove", "asterisk", "asterisk-*")
@@ -349,3 +367,22 @@ def test_remove_keeps_what_is_there_and_purge_takes_it_all(world: World) -> None
     else:
         left = files_of(machine) ^ world.before
     assert left == set()
+
+
+def see_that_a_manager_user_is_made_and_none_overwritten(machine: Booted) -> None:
+    """Install and purge beside an Asterisk that runs, without and with a user of that name."""
+    package = f"/srv/{UNIT}_{NEWER}_all.deb"
+    install = ("apt-get", "-qy", "install", "--no-install-recommends", package)
+    machine.run(*install)
+    shown = machine.run("asterisk", "-rx", f"manager show user {UNIT}")
+    assert re.search(r"read perm: .*all", shown), shown
+    machine.run("apt-get", "-qy", "purge", UNIT)
+    assert "There is no manager called" in machine.run("asterisk", "-rx", f"manager show user {UNIT}")
+    for place in ("amikafka.conf", "others.conf"):
+        file = machine.file(f"/etc/asterisk/manager.d/{place}")
+        file.write_text("[amikafka]\nsecret = of-the-administrator\nread = call\n")
+        for command in (install, ("apt-get", "-qy", "purge", UNIT)):
+            machine.run(*command)
+            assert "of-the-administrator" in file.read_text()
+            assert len(list(file.parent.glob("*.conf"))) == 3  # with README.conf and e2e.conf
+        file.unlink()
