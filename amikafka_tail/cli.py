@@ -137,6 +137,13 @@ def replay_command(options: argparse.Namespace) -> int:
     if bookmark is not None and options.source != "eventlog":
         print("amikafka: --resume goes with --from eventlog", file=sys.stderr)
         return os.EX_USAGE
+    if any(name != "-" and Path(name).resolve() == options.dead_letter.resolve() for name in options.input):
+        print(
+            f"amikafka: {options.dead_letter} is an input: move it away first, or name another file with"
+            " --dead-letter",
+            file=sys.stderr,
+        )
+        return os.EX_USAGE
     with contextlib.ExitStack() as opened:
         inputs: list[tuple[str, Reader]]
         found: FilesReader | None = None
@@ -144,7 +151,10 @@ def replay_command(options: argparse.Namespace) -> int:
             found = _open_logs(options.input, bookmark, configuration, counters, opened)
             inputs = [(", ".join(options.input), found)]
         else:
-            recordings = [opened.enter_context(contextlib.closing(_open(name))) for name in options.input]
+            kind = replay.Letters if options.source == "dead-letter" else replay.Recording
+            recordings = [
+                opened.enter_context(contextlib.closing(_open(name, kind))) for name in options.input
+            ]
             inputs = [(each.name, StreamReader(each, 0, counters=counters)) for each in recordings]
 
         def delivered(position: int) -> None:
@@ -172,11 +182,11 @@ def replay_command(options: argparse.Namespace) -> int:
     return os.EX_DATAERR if counters.dead_letters or counters.torn or counters.overlong else 0
 
 
-def _open(name: str) -> replay.Recording:
+def _open(name: str, kind: type[replay.Recording]) -> replay.Recording:
     if name == "-":
-        return replay.Recording(sys.stdin.buffer, "standard input")
+        return kind(sys.stdin.buffer, "standard input")
     try:
-        return replay.Recording(Path(name).open("rb"), name)
+        return kind(Path(name).open("rb"), name)
     except OSError as error:
         raise InputError(f"{name}: {error.strerror}") from error
 
@@ -296,9 +306,10 @@ def _parser() -> argparse.ArgumentParser:
     replaying.add_argument(
         "--from",
         dest="source",
-        choices=["ami", "eventlog"],
+        choices=["ami", "eventlog", "dead-letter"],
         default="ami",
-        help="what the inputs are: streams of the manager interface, or log files in any form (default: ami)",
+        help="what the inputs are: streams of the manager interface, log files in any form, or dead-letter"
+        " files (default: ami)",
     )
     replaying.add_argument(
         "--to",

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import calendar
 import json
 import os
 import time
-from base64 import b64encode
+from base64 import b64decode, b64encode
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 from amikafka_tail.durable import write_at
+from amikafka_tail.errors import InputError
 
+TIME = "%Y-%m-%dT%H:%M:%SZ"
+Kind = Literal["refused", "torn", "malformed"]
 MAX_BYTES = 64 * 1024 * 1024
 
 
@@ -23,13 +29,29 @@ class DeadLetters:
         self.path = path
         self._max_bytes = max_bytes
 
-    def keep(self, raw: bytes, *, position: int, reason: str, plugin: str | None = None) -> None:
-        """Append one event with the reason why it is not on the topic. Raises `OSError`."""
+    def keep(
+        self,
+        raw: bytes,
+        *,
+        position: int,
+        reason: str,
+        plugin: str | None = None,
+        captured_ms: int = 0,
+        kind: Kind = "refused",
+    ) -> None:
+        """Append one event with the reason why it is not on the topic. Raises `OSError`.
+
+        `captured_ms` is when it was read from Asterisk, 0 where that is not known; `kind` says whether it is
+        an event that was refused, or none at all.
+        """
         entry: dict[str, object] = {
-            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "time": time.strftime(TIME, time.gmtime()),
+            "kind": kind,
             "reason": reason,
             "position": position,
         }
+        if captured_ms:
+            entry["captured_ms"] = captured_ms
         if plugin is not None:
             entry["plugin"] = plugin
         try:
@@ -43,3 +65,26 @@ class DeadLetters:
             write_at(descriptor, json.dumps(entry).encode() + b"\n", os.fstat(descriptor).st_size)
         finally:
             os.close(descriptor)
+
+
+class Letter(NamedTuple):
+    """One event of a dead-letter file."""
+
+    raw: bytes
+    captured_ms: int
+    """When it was read from Asterisk, or as far as that is not known when it was set aside."""
+    kind: str
+
+
+def read(lines: Iterable[bytes], name: str) -> Iterator[Letter]:
+    """Yield the events of a dead-letter file. Raises `InputError` with the line that is none of one."""
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            entry = json.loads(line)
+            raw = entry["event"].encode() if "event" in entry else b64decode(entry["event_base64"])
+            set_aside = calendar.timegm(time.strptime(entry["time"], TIME)) * 1000
+            yield Letter(raw, int(entry.get("captured_ms", set_aside)), entry.get("kind", "refused"))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{name}:{number}: is no line of a dead-letter file: {error}") from error

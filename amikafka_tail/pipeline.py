@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from traceback import format_exception, format_exception_only
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from amikafka_tail.ami.event import Event
 from amikafka_tail.config.identity import Identity
@@ -309,7 +309,7 @@ class Pipeline:
     def _give_up(self, event: Event, error: KafkaError) -> None:
         """Send an event to the dead letters, so that it is not tried again."""
         reason = describe(error, self._messages.topic)
-        self._set_aside(event.raw, event.position, reason)
+        self._set_aside(event.raw, event.position, reason, captured_ms=event.captured_ms)
         log.error("refused by Kafka: %s: event=%r offset=%d", reason, event.name, event.position)
 
     def _find(self, failure: Failure) -> Event:
@@ -371,7 +371,7 @@ class Pipeline:
 
     def _set_aside_bytes(self, bytes_: Unpublishable) -> None:
         """Send what is no event to the dead letters. Raises `DeliveryFailed`."""
-        self._set_aside(bytes_.raw, bytes_.position, bytes_.reason)
+        self._set_aside(bytes_.raw, bytes_.position, bytes_.reason, kind=bytes_.kind)
         if bytes_.kind == "torn":
             self._counters.torn += 1
         else:
@@ -381,15 +381,16 @@ class Pipeline:
     def _set_aside_failed(self, event: Event, error: Exception) -> None:
         """Send an event that a plugin could not handle to the dead letters. Raises `DeliveryFailed`."""
         plugin, cause = self._blamed(error)
-        self._set_aside(event.raw, event.position, "".join(format_exception(cause)), plugin)
+        reason = "".join(format_exception(cause))
+        self._set_aside(event.raw, event.position, reason, plugin=plugin, captured_ms=event.captured_ms)
         self._counters.plugin_failures[plugin] = self._counters.plugin_failures.get(plugin, 0) + 1
         said = format_exception_only(cause)[-1].strip()  # whatever its own str() does
         log.error('plugin "%s" failed: %s: event=%r', plugin, said, event.name)
 
-    def _set_aside(self, raw: bytes, position: int, reason: str, plugin: str | None = None) -> None:
+    def _set_aside(self, raw: bytes, position: int, reason: str, **more: Any) -> None:
         """Keep what cannot be published, once. Raises `DeliveryFailed` where that is not possible now."""
         try:
-            self._dead_letters.keep(raw, position=position, reason=reason, plugin=plugin)
+            self._dead_letters.keep(raw, position=position, reason=reason, **more)
         except OSError as error:
             raise DeliveryFailed(f"{self._dead_letters.path} cannot be written: {error.strerror}") from error
         self._counters.dead_letters += 1

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, TextIO
 from amikafka_tail.ami.framing import END
 from amikafka_tail.config.identity import Identity
 from amikafka_tail.dead_letters import DeadLetters
+from amikafka_tail.dead_letters import read as read_letters
 from amikafka_tail.durable import replace_file
 from amikafka_tail.errors import InputError
 from amikafka_tail.journal import Moment
@@ -74,6 +75,38 @@ class Recording:
         """Return the four bytes before `position`."""
         start = max(0, position - len(END))
         return self.read(start, position - start)
+
+
+class Letters(Recording):
+    """The events of a dead-letter file, as if they had been captured one behind the other.
+
+    Raises `InputError` where the file is none.
+    """
+
+    def __init__(self, file: BinaryIO, name: str) -> None:
+        stream = tempfile.TemporaryFile()  # noqa: SIM115, it is this object's own
+        self._moments: list[Moment] = []
+        try:
+            passed_over = 0
+            for letter in read_letters(file, name):
+                if letter.kind != "refused":
+                    passed_over += 1  # half an event is none, whatever was mended
+                    continue
+                self._moments.append(Moment(stream.tell(), letter.captured_ms))
+                stream.write(letter.raw + END)
+            stream.flush()
+        except InputError:
+            stream.close()
+            raise
+        finally:
+            file.close()
+        if passed_over:
+            log.warning("%s: %d entries are no whole events and are passed over", name, passed_over)
+        super().__init__(stream, name)
+
+    def moments(self, start: int, end: int) -> list[Moment]:
+        """Return when each of the events was read from Asterisk."""
+        return [moment for moment in self._moments if start <= moment.offset < end]
 
 
 class Printer:
@@ -217,7 +250,7 @@ def replay(
             done += reader.end
             if (partial := pipeline.partial).strip():
                 at, reason = reader.end - len(partial), f"cut off by the end of {name}"
-                dead_letters.keep(partial, position=at, reason=reason)
+                dead_letters.keep(partial, position=at, reason=reason, kind="torn")
                 counters.torn += 1
                 counters.dead_letters += 1
                 log.warning("%s: ends in the middle of an event: %r", name, partial[:80])

@@ -17,6 +17,7 @@ import pytest
 from amikafka_tail import __version__, cli
 from amikafka_tail.cli import main
 from amikafka_tail.config.identity import Identity
+from amikafka_tail.dead_letters import DeadLetters
 from amikafka_tail.metrics import Counters
 from amikafka_tail.sources.files import FilesReader
 
@@ -386,3 +387,39 @@ def test_check_says_nothing_when_told_to_be_quiet(tmp_path: Path, capsys: pytest
     path.write_text("[kafka]\ntpoic = x\n")
     assert main(["check", "-q", "-c", str(path)]) == os.EX_CONFIG
     assert "tpoic" in capsys.readouterr().err
+
+
+def test_dead_letters_are_published_once_their_cause_is_mended(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    letters = DeadLetters(tmp_path / "letters.jsonl")
+    letters.keep(b"Event: A\r\nX: 1", position=0, reason="too large", captured_ms=1_795_426_158_220)
+    letters.keep(b"Event: B", position=20, reason="no schema", plugin="avro", captured_ms=1_795_426_159_000)
+    letters.keep(b"Event: half of", position=40, reason="cut off", kind="torn")
+    assert main(["replay", "--from", "dead-letter", "--to", "-", "letters.jsonl"]) == 0
+    shown = capsys.readouterr()
+    assert "letters.jsonl: 1 entries are no whole events and are passed over" in shown.err
+    printed = [json.loads(line) for line in shown.out.splitlines()]
+    assert [message["key"] for message in printed] == ["A", "B"]
+    assert [dict(message["headers"])["timestamp"] for message in printed] == [
+        "1795426158",
+        "1795426159",
+    ]
+
+
+def test_a_dead_letter_file_is_never_read_and_written_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    DeadLetters(tmp_path / "dead-letter.jsonl").keep(b"Event: A", position=0, reason="x")
+    assert main(["replay", "--from", "dead-letter", "--to", "-", "./dead-letter.jsonl"]) == os.EX_USAGE
+    assert "move it away first" in capsys.readouterr().err
+
+
+def test_what_is_no_dead_letter_file_is_named_with_its_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "x").write_text("Event: A\n")
+    assert main(["replay", "--from", "dead-letter", "--to", "-", str(tmp_path / "x")]) == os.EX_NOINPUT
+    assert f"{tmp_path}/x:1: is no line of a dead-letter file" in capsys.readouterr().err

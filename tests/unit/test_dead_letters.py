@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 import resource
+import time
 from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from amikafka_tail.dead_letters import DeadLetters
+from amikafka_tail.dead_letters import DeadLetters, read
+from amikafka_tail.errors import InputError
 
 
 @contextmanager
@@ -38,7 +40,8 @@ def test_an_event_is_kept_with_the_reason_and_its_place(path: Path) -> None:
     DeadLetters(path).keep(b"Event: Hangup\r\nCause: 16", position=4711, reason="too large")
     (entry,) = entries(path)
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", entry.pop("time"))
-    assert entry == {"reason": "too large", "position": 4711, "event": "Event: Hangup\r\nCause: 16"}
+    event = "Event: Hangup\r\nCause: 16"
+    assert entry == {"kind": "refused", "reason": "too large", "position": 4711, "event": event}
 
 
 def test_the_plugin_that_failed_is_named(path: Path) -> None:
@@ -109,3 +112,23 @@ def test_what_a_full_disk_left_does_not_spoil_the_next_one(path: Path) -> None:
         except ValueError:
             continue
     assert readable == [0, 1]
+
+
+def test_what_was_kept_is_read_again_with_its_moment(path: Path) -> None:
+    letters = DeadLetters(path)
+    letters.keep(b"Event: A\r\nX: \xff", position=0, reason="x", captured_ms=1_795_426_158_220)
+    letters.keep(b"Event: B", position=9, reason="x")
+    first, second = read(path.read_bytes().splitlines(), "letters")
+    assert first == (b"Event: A\r\nX: \xff", 1_795_426_158_220, "refused")
+    assert second.raw == b"Event: B"
+    assert second.captured_ms == pytest.approx(time.time() * 1000, abs=60_000)
+
+
+@pytest.mark.parametrize(
+    "line", ["{", "[]", "{}", '{"event": 1, "time": "x"}', '{"event": "A", "time": "now"}']
+)
+def test_a_line_of_something_else_is_named(path: Path, line: str) -> None:
+    DeadLetters(path).keep(b"Event: A", position=0, reason="x")
+    lines = [*path.read_bytes().splitlines(), b"", line.encode()]
+    with pytest.raises(InputError, match=r"^letters:3: is no line of a dead-letter file"):
+        list(read(lines, "letters"))

@@ -145,11 +145,11 @@ class FailingDeadLetters(DeadLetters):
         super().__init__(path)
         self.failures = failures
 
-    def keep(self, raw: bytes, *, position: int, reason: str, plugin: str | None = None) -> None:
+    def keep(self, raw: bytes, **more: Any) -> None:
         if self.failures:
             self.failures -= 1
             raise OSError(28, "No space left on device")
-        super().keep(raw, position=position, reason=reason, plugin=plugin)
+        super().keep(raw, **more)
 
 
 class World:
