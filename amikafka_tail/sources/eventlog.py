@@ -2,54 +2,39 @@
 
 from __future__ import annotations
 
-import glob
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
 from amikafka_tail.ami.debuglog import MARKER, Found, LogFramer, debug_headers
 from amikafka_tail.ami.event import Event
 from amikafka_tail.ami.sequence import Sequence
-from amikafka_tail.config.files import why_unreadable
-from amikafka_tail.config.identity import Identity
 from amikafka_tail.hookspecs import API_VERSION, Register, hookimpl
 from amikafka_tail.metrics import Counters
 from amikafka_tail.sources.logevents import LogEvents, name_of, version_of
 from amikafka_tail.sources.logfile import LogFile
-from amikafka_tail.sources.logs import LogsReader
+from amikafka_tail.sources.logs import FollowedLogs, LogOptions
 from amikafka_tail.sources.logtime import LogTimes
 from amikafka_tail.sources.replayable import Unpublishable
-from amikafka_tail.sources.rotation import CHUNK, Start
+from amikafka_tail.sources.rotation import CHUNK
 
 WARM_UP = 1024 * 1024
 """Bytes before a place that are read again, to know which SequenceNumbers have been seen."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class EventLogOptions:
-    """Options of the section `[eventlog]`."""
+class EventLogOptions(LogOptions):
+    """Options of the section `[eventlog]`. Each file is one Asterisk's log, with its rotations."""
 
     path: tuple[str, ...] = ("/var/log/asterisk/full",)
-    """Files or patterns, separated by commas; each file is one Asterisk's log, with its rotations."""
-    start: Start = "checkpoint"
-    """Where there is no checkpoint: `checkpoint` begins with the present file, `beginning` with the oldest
-    rotated one, `end` with what comes from now on."""
     keep_debug_headers: bool = False
     """Whether SequenceNumber, File, Line and Func stay in the events."""
     dateformat: str = ""
     """logger.conf's dateformat, where it is none of the usual ones; for events without a Timestamp."""
-    watch: Literal["inotify", "poll"] = "inotify"
-    """How to learn of new lines; `poll` for file systems such as NFS."""
-    poll_interval: float = field(default=1.0, metadata={"unit": "seconds", "minimum": 0.01, "maximum": 3600})
 
     def __post_init__(self) -> None:
-        if not self.path:
-            raise ValueError("path is empty")
-        for path in self.path:
-            if not path.startswith("/"):
-                raise ValueError(f'path "{path}" is not absolute')
+        super().__post_init__()
         LogTimes(self.dateformat)
 
 
@@ -106,47 +91,11 @@ class _DebugLogs:
         return _DebugLog(self._make)
 
 
-class EventLogSource:
+class EventLogSource(FollowedLogs):
     """Makes readers of the logs that the options name."""
 
     def __init__(self, options: EventLogOptions) -> None:
-        self._options = options
-        self.watch = options.watch
-        self.poll_interval = options.poll_interval
-
-    def remarks(self) -> list[str]:
-        """Say of each log whether its events can be told from their copies, judging by its end."""
-        said = []
-        for pattern in self._options.path:
-            paths = sorted(map(Path, glob.glob(pattern)))  # noqa: PTH207, absolute
-            if not paths:
-                said.append(f"{pattern}: is not there yet")
-            for path in paths:
-                try:
-                    remark = _remark(path)
-                except OSError as error:
-                    remark = why_unreadable(path, error)
-                if remark:
-                    said.append(f"{path}: {remark}")
-        return said
-
-    def open(
-        self,
-        *,
-        position: int,
-        bookmark: dict[str, Any] | None,
-        counters: Counters,
-        identify: Callable[[str, str], Identity],
-    ) -> LogsReader:
-        """Return a reader that goes on at the bookmark."""
-        return LogsReader(
-            self._options.path,
-            self._options.start,
-            _DebugLogs(self._options, counters),
-            position=position,
-            bookmark=bookmark,
-            identify=identify,
-        )
+        super().__init__(options, lambda counters: _DebugLogs(options, counters), remark=_remark)
 
 
 def _remark(path: Path) -> str:

@@ -2,44 +2,20 @@
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
 from traceback import format_exception
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from amikafka_tail.ami.debuglog import Found
 from amikafka_tail.ami.event import Event
 from amikafka_tail.ami.framing import MAX_BLOCK
-from amikafka_tail.config.files import why_unreadable
-from amikafka_tail.config.identity import Identity
-from amikafka_tail.metrics import Counters
 from amikafka_tail.sources.logfile import LogFile
-from amikafka_tail.sources.logs import LogsReader
+from amikafka_tail.sources.logs import FollowedLogs, LogOptions
 from amikafka_tail.sources.replayable import Unpublishable
-from amikafka_tail.sources.rotation import Start
 
 
-@dataclass(frozen=True, kw_only=True)
-class LineLogOptions:
+class LineLogOptions(LogOptions):
     """What every source of lines can be told. A plugin's own options are a subclass of this."""
-
-    path: tuple[str, ...] = ()
-    """Files or patterns, separated by commas; each file is read with its rotations."""
-    start: Start = "checkpoint"
-    """Where there is no checkpoint: `checkpoint` begins with the present file, `beginning` with the oldest
-    rotated one, `end` with what comes from now on."""
-    watch: Literal["inotify", "poll"] = "inotify"
-    """How to learn of new lines; `poll` for file systems such as NFS."""
-    poll_interval: float = field(default=1.0, metadata={"unit": "seconds", "minimum": 0.01, "maximum": 3600})
-
-    def __post_init__(self) -> None:
-        if not self.path:
-            raise ValueError("path is empty")
-        for path in self.path:
-            if not path.startswith("/"):
-                raise ValueError(f'path "{path}" is not absolute')
 
 
 class LineEvent(NamedTuple):
@@ -142,46 +118,11 @@ class _Lines:
         return "", ""
 
 
-class LineLog:
+class LineLog(FollowedLogs):
     """A source of events out of logs of lines, with all that rotation does to them; see `ReplayableSource`.
 
     `read_line` says what a line is. It is called from the thread that does all the work, and must not wait.
     """
 
     def __init__(self, options: LineLogOptions, read_line: ReadLine) -> None:
-        self._options = options
-        self._read_line = read_line
-        self.watch = options.watch
-        self.poll_interval = options.poll_interval
-
-    def remarks(self) -> list[str]:
-        """Say which logs are not there or cannot be read."""
-        said = []
-        for pattern in self._options.path:
-            paths = sorted(map(Path, glob.glob(pattern)))  # noqa: PTH207, absolute
-            if not paths:
-                said.append(f"{pattern}: is not there yet")
-            for path in paths:
-                try:
-                    path.open("rb").close()
-                except OSError as error:
-                    said.append(f"{path}: {why_unreadable(path, error)}")
-        return said
-
-    def open(
-        self,
-        *,
-        position: int,
-        bookmark: dict[str, Any] | None,
-        counters: Counters,  # noqa: ARG002, there is nothing more to count
-        identify: Callable[[str, str], Identity],
-    ) -> LogsReader:
-        """Return a reader that goes on at the bookmark."""
-        return LogsReader(
-            self._options.path,
-            self._options.start,
-            _Lines(self._read_line),
-            position=position,
-            bookmark=bookmark,
-            identify=identify,
-        )
+        super().__init__(options, lambda _counters: _Lines(read_line))

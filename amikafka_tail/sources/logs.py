@@ -5,15 +5,39 @@ from __future__ import annotations
 import glob
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from amikafka_tail.ami.debuglog import Found
 from amikafka_tail.ami.event import Event
+from amikafka_tail.config.files import why_unreadable
 from amikafka_tail.config.identity import Identity
+from amikafka_tail.metrics import Counters
 from amikafka_tail.sources.logfile import Fingerprint, Framing, LogFile, Mark
 from amikafka_tail.sources.replayable import Chunk, Unpublishable
 from amikafka_tail.sources.rotation import Batch, Log, Start
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogOptions:
+    """What every source of logs can be told."""
+
+    path: tuple[str, ...] = ()
+    """Files or patterns, separated by commas; each file is read with its rotations."""
+    start: Start = "checkpoint"
+    """Where there is no checkpoint: `checkpoint` begins with the present file, `beginning` with the oldest
+    rotated one, `end` with what comes from now on."""
+    watch: Literal["inotify", "poll"] = "inotify"
+    """How to learn of new lines; `poll` for file systems such as NFS."""
+    poll_interval: float = field(default=1.0, metadata={"unit": "seconds", "minimum": 0.01, "maximum": 3600})
+
+    def __post_init__(self) -> None:
+        if not self.path:
+            raise ValueError("path is empty")
+        for path in self.path:
+            if not path.startswith("/"):
+                raise ValueError(f'path "{path}" is not absolute')
 
 
 class Interpreter(Protocol):
@@ -259,3 +283,63 @@ class LogsReader:
             followed.log.close()
         for piece in self._slices:
             piece.file.close()
+
+
+def _open_once(path: Path) -> str:
+    """Say nothing of a file that can be opened. Raises `OSError`."""
+    path.open("rb").close()
+    return ""
+
+
+class FollowedLogs:
+    """A source of logs of one kind; see `ReplayableSource`.
+
+    `remark` says what is not as it should be with one log, nothing where all is well; it may raise `OSError`.
+    """
+
+    def __init__(
+        self,
+        options: LogOptions,
+        kind: Callable[[Counters], LogKind],
+        *,
+        remark: Callable[[Path], str] = _open_once,
+    ) -> None:
+        self._options = options
+        self._kind = kind
+        self._remark = remark
+        self.watch = options.watch
+        self.poll_interval = options.poll_interval
+
+    def remarks(self) -> list[str]:
+        """Say which logs are not there, cannot be read, or are not as they should be."""
+        said = []
+        for pattern in self._options.path:
+            paths = sorted(map(Path, glob.glob(pattern)))  # noqa: PTH207, absolute
+            if not paths:
+                said.append(f"{pattern}: is not there yet")
+            for path in paths:
+                try:
+                    remark = self._remark(path)
+                except OSError as error:
+                    remark = why_unreadable(path, error)
+                if remark:
+                    said.append(f"{path}: {remark}")
+        return said
+
+    def open(
+        self,
+        *,
+        position: int,
+        bookmark: dict[str, Any] | None,
+        counters: Counters,
+        identify: Callable[[str, str], Identity],
+    ) -> LogsReader:
+        """Return a reader that goes on at the bookmark."""
+        return LogsReader(
+            self._options.path,
+            self._options.start,
+            self._kind(counters),
+            position=position,
+            bookmark=bookmark,
+            identify=identify,
+        )
