@@ -107,14 +107,8 @@ def producer(settings: Settings) -> Producer:
 def identify(settings: Settings) -> Callable[[Connection], Identity]:
     """Make what says who the Asterisk of a fresh connection is, before the configuration's overrides."""
 
-    def identity_of(connection: Connection) -> Identity:
-        return identity.resolve(
-            local.facts(settings.etc),
-            asterisk_version=connection.asterisk_version,
-            system_name=connection.system_name,
-        )
-
-    return identity_of
+    identity_of = identify_log(settings)
+    return lambda connection: identity_of(connection.asterisk_version, connection.system_name)
 
 
 def identify_log(settings: Settings) -> Callable[[str, str], Identity]:

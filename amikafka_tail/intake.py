@@ -37,9 +37,6 @@ log = logging.getLogger("amikafka")
 class Intake(Protocol):
     """What the service needs of either."""
 
-    name: str
-    """The checkpoint's file is named by it."""
-
     @property
     def state(self) -> str:
         """How it is, in words for `systemctl status`."""
@@ -88,8 +85,6 @@ class Intake(Protocol):
 
 class LiveIntake:
     """A recorder writes what comes into the journal, which is read."""
-
-    name = "checkpoint"
 
     def __init__(
         self,
@@ -210,7 +205,6 @@ class FileIntake:
         counters: Counters,
         wake: Callable[[], None],
     ) -> None:
-        self.name = f"checkpoint-{settings.source}"
         self._settings = settings
         self._registry = registry
         self._counters = counters
@@ -308,13 +302,14 @@ class FileIntake:
         os.close(self._lock)
 
 
-def checkpoint_path(settings: Settings, registry: Registry) -> Path:
+def checkpoint_path(settings: Settings, source: LiveSource | ReplayableSource) -> Path:
     """Return where the checkpoint of the source is stored."""
-    live = isinstance(build.source(settings, registry), LiveSource)
+    live = isinstance(source, LiveSource)
     return settings.journal.directory / ("checkpoint.json" if live else f"checkpoint-{settings.source}.json")
 
 
 def open_intake(
+    source: LiveSource | ReplayableSource,
     settings: Settings,
     registry: Registry,
     *,
@@ -322,8 +317,7 @@ def open_intake(
     counters: Counters,
     wake: Callable[[], None],
 ) -> LiveIntake | FileIntake:
-    """Open the intake of the source that the settings name. Raises `AmikafkaError`."""
-    source = build.source(settings, registry)
+    """Open the intake of the source, which the settings name. Raises `AmikafkaError`."""
     kind = LiveIntake if isinstance(source, LiveSource) else FileIntake
     return kind(source, settings, registry, stored=stored, counters=counters, wake=wake)  # type: ignore[arg-type]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import sys
-import types
 import typing
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
+from amikafka_tail.config.options import without_none
 from amikafka_tail.config.settings import FILTER
 from amikafka_tail.plugins import DISTRIBUTION, Registration, Registry
 
@@ -81,8 +81,7 @@ def _default(field: dataclasses.Field[Any]) -> str:
 
 
 def _type_name(hint: Any, metadata: typing.Mapping[str, Any]) -> str:
-    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
-        (hint,) = (each for each in typing.get_args(hint) if each is not types.NoneType)
+    hint = without_none(hint)
     if typing.get_origin(hint) is Literal:
         return " | ".join(typing.get_args(hint))
     if typing.get_origin(hint) is tuple:

@@ -58,10 +58,11 @@ class Service:
         self._wake_reader.setblocking(False)
         self._wake_writer.setblocking(False)
 
-        path = checkpoint_path(settings, registry)
+        source = build.source(settings, registry)
+        path = checkpoint_path(settings, source)
         stored = checkpoint.load(path)
         self._intake = open_intake(
-            settings, registry, stored=stored, counters=self._counters, wake=self._wake
+            source, settings, registry, stored=stored, counters=self._counters, wake=self._wake
         )
         self._dead_letters = DeadLetters(settings.journal.directory / "dead-letter.jsonl")
         position = stored.offset if stored else self._intake.start

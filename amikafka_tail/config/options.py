@@ -118,7 +118,7 @@ def check_types(options: type) -> None:
 
 
 def _check_type(name: str, hint: Any) -> None:
-    hint = _without_none(hint)
+    hint = without_none(hint)
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal and all(isinstance(each, str) for each in arguments):
         return
@@ -164,7 +164,8 @@ def require_utf_8(value: str) -> None:
         raise ValueError("the value is not UTF-8")
 
 
-def _without_none(hint: Any) -> Any:
+def without_none(hint: Any) -> Any:
+    """Return the type of an optional value, any other as it is."""
     if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
         others = [each for each in typing.get_args(hint) if each is not types.NoneType]
         return others[0] if len(others) == 1 else hint
@@ -198,7 +199,7 @@ def _from_toml(
         if name not in fields:
             say(name, unknown("option", name, fields))
             continue
-        hint = _without_none(hints[name])
+        hint = without_none(hints[name])
         try:
             if (nested := _nested(hint)) is not None:
                 many = typing.get_origin(hint) is tuple
@@ -254,7 +255,7 @@ def _toml_value(value: Any, hint: Any, metadata: typing.Mapping[str, Any]) -> An
 
 
 def _convert(value: str, hint: Any, metadata: typing.Mapping[str, Any]) -> Any:
-    hint = _without_none(hint)
+    hint = without_none(hint)
     if _nested(hint) is not None:
         raise ValueError("is nested: it stands in the plugin's TOML file, in the directory ami_kafka.d")
     if typing.get_origin(hint) is Literal:
