@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable
-from typing import Any, cast
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, cast
 
 from amikafka_tail.ami.event import Event
+from amikafka_tail.checkpoint import Checkpoint
+from amikafka_tail.checkpoint_topic import CheckpointTopic
 from amikafka_tail.config import identity, local
 from amikafka_tail.config.identity import Identity
-from amikafka_tail.config.settings import Settings
+from amikafka_tail.config.settings import CHECKPOINTS, TRANSACTIONAL_ID, Settings
 from amikafka_tail.envelope import envelopes
 from amikafka_tail.errors import ConfigError, PluginError, Problem
+from amikafka_tail.event_ids import with_event_id
+from amikafka_tail.messages import Messages, Route, chain
 from amikafka_tail.payload import FormatContext
-from amikafka_tail.pipeline import Messages, Route, chain
 from amikafka_tail.plugins import Registration, Registry
-from amikafka_tail.producer import Producer
+from amikafka_tail.producer import Producer, TransactionalProducer
 from amikafka_tail.sources.live import Connection, LiveSource
 from amikafka_tail.sources.replayable import ReplayableSource
+from amikafka_tail.transactions import Transactions
 
 log = logging.getLogger("amikafka.kafka")
+librdkafka_log = logging.getLogger("amikafka.librdkafka")
+P = TypeVar("P", bound=Producer)
 
 
 def source(settings: Settings, registry: Registry) -> LiveSource | ReplayableSource:
@@ -50,10 +57,13 @@ def source_key(settings: Settings) -> str:
     return f"{settings.source}-{hashlib.sha256(what.encode()).hexdigest()[:12]}"
 
 
-def messages(settings: Settings, registry: Registry) -> Messages:
+def messages(
+    settings: Settings, registry: Registry, *, epoch: str = "", fixed_offsets: bool = False
+) -> Messages:
     """Make what turns events into messages: the filters in their order, the format, the envelope.
 
-    Raises `ConfigError` and `PluginError`.
+    `epoch` names what offsets count in; `fixed_offsets` says that an event never gets another one. Raises
+    `ConfigError` and `PluginError`.
     """
     format_ = registry.get("format", settings.format)
     filters = [
@@ -63,15 +73,12 @@ def messages(settings: Settings, registry: Registry) -> Messages:
 
     def route(found: Identity) -> Route:
         overridden = settings.overrides.apply(found)
-        return Route(
-            envelopes(overridden, settings.format, settings.key),
-            _callable(
-                settings,
-                format_,
-                settings.format_options,
-                FormatContext(identity=overridden, topic=settings.topic),
-            ),
-        )
+        envelope = envelopes(overridden, settings.format, settings.key)
+        if settings.event_id:
+            entity_id = overridden.entity_id
+            envelope = with_event_id(envelope, entity_id, epoch, with_digest=not fixed_offsets)
+        context = FormatContext(identity=overridden, topic=settings.topic)
+        return Route(envelope, _callable(settings, format_, settings.format_options, context))
 
     fallback = identity.resolve(local.facts(settings.etc))
     route(fallback)  # a format that cannot be made is an error now, not at the first event
@@ -81,6 +88,7 @@ def messages(settings: Settings, registry: Registry) -> Messages:
         choose=chain(filters),
         route=route,
         fallback=fallback,
+        gap_events=settings.gap_events,
     )
 
 
@@ -96,10 +104,55 @@ def _callable(settings: Settings, registration: Registration, *arguments: object
 
 def producer(settings: Settings) -> Producer:
     """Make a producer. Raises `ConfigError` where librdkafka refuses a property."""
-    return Producer(
-        settings.properties,
+    properties = {name: value for name, value in settings.properties.items() if name != TRANSACTIONAL_ID}
+    return _producer(Producer, settings, properties)
+
+
+def try_producer(settings: Settings) -> None:
+    """See that a producer can be made as the settings say. Raises `ConfigError`."""
+    made = transactions(settings, owner="", checkpoint=_no_checkpoint, sync=lambda: None)
+    (made.connect() if made else producer(settings)).discard()
+
+
+def transactions(
+    settings: Settings,
+    *,
+    owner: str,
+    checkpoint: Callable[[int], Checkpoint],
+    sync: Callable[[], None],
+) -> Transactions | None:
+    """Make what publishes exactly once, `None` where at least once will do."""
+    if not settings.exactly_once:
+        return None
+    entity_id = settings.overrides.apply(identity.resolve(local.facts(settings.etc))).entity_id
+    publisher = f"{entity_id}/{settings.source}"
+    properties = {TRANSACTIONAL_ID: f"amikafka/{settings.topic}/{publisher}", **settings.properties}
+    properties["enable.idempotence"] = "true"
+    if "message.timeout.ms" not in settings.property_origins:
+        del properties["message.timeout.ms"]  # librdkafka's default is then that of a transaction
+    topic = CheckpointTopic(
+        properties, topic=settings.topic + CHECKPOINTS, key=publisher.encode(), logger=librdkafka_log
+    )
+    return Transactions(
+        lambda: _producer(TransactionalProducer, settings, properties),
+        topic,
+        owner=owner,
+        checkpoint=checkpoint,
+        sync=sync,
+        interval=settings.transaction_interval,
+        clock=time.monotonic,
+    )
+
+
+def _no_checkpoint(position: int) -> Checkpoint:
+    return Checkpoint(epoch="", offset=position)
+
+
+def _producer(kind: type[P], settings: Settings, properties: Mapping[str, str]) -> P:
+    return kind(
+        properties,
         origins=settings.property_origins,
-        logger=logging.getLogger("amikafka.librdkafka"),
+        logger=librdkafka_log,
         on_error=lambda text: log.warning("Kafka: %s", text),
     )
 

@@ -1,4 +1,7 @@
-"""The checkpoint file: up to which offset of the journal everything has been delivered."""
+"""The checkpoint: up to which offset of the journal everything has been delivered.
+
+It stands in a file and, where events are published exactly once, in a topic too.
+"""
 
 from __future__ import annotations
 
@@ -25,25 +28,40 @@ class Checkpoint:
     bookmark: dict[str, Any] | None = None
 
 
+class DamagedCheckpoint(JournalError):
+    """The file is there and holds no checkpoint."""
+
+
 def load(path: Path) -> Checkpoint | None:
     """Return the stored checkpoint, `None` where there is none yet. Raises `JournalError`."""
     try:
-        stored = json.loads(path.read_bytes())
-        if stored["version"] != VERSION:
-            raise JournalError(f"{path}: is of format {stored['version']}; this amikafka reads {VERSION}")
-        return Checkpoint(
-            epoch=str(stored["epoch"]), offset=int(stored["offset"]), bookmark=stored.get("bookmark")
-        )
+        return unpack(path.read_bytes(), str(path))
     except FileNotFoundError:
         return None
     except OSError as error:
         raise JournalError(f"{path}: cannot be read: {error.strerror} ([journal] directory)") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise JournalError(
-            f"{path}: is damaged ({error}); move it away to send everything that the journal still has again"
-        ) from error
 
 
 def store(path: Path, checkpoint: Checkpoint) -> None:
     """Replace the file as one step: a crash leaves the old one or the new one. Blocks for one fsync."""
-    replace_file(path, json.dumps({"version": VERSION, **asdict(checkpoint)}).encode() + b"\n")
+    replace_file(path, pack(checkpoint) + b"\n")
+
+
+def pack(checkpoint: Checkpoint, **more: str) -> bytes:
+    """Return a checkpoint as a line of JSON; `more` is for those who read it."""
+    return json.dumps({"version": VERSION, **asdict(checkpoint), **more}).encode()
+
+
+def unpack(packed: bytes, where: str) -> Checkpoint:
+    """Return the checkpoint that `pack` made a line of. Raises `JournalError`, which says `where` that is."""
+    try:
+        fields = json.loads(packed)
+        version = fields["version"]
+        if version != VERSION:
+            raise JournalError(f"{where}: is of format {version}; this amikafka reads {VERSION}")
+        offset, bookmark = int(fields["offset"]), fields.get("bookmark")
+        if offset < 0 or not isinstance(bookmark, (dict, type(None))):
+            raise ValueError("no offset, or no bookmark")
+        return Checkpoint(epoch=str(fields["epoch"]), offset=offset, bookmark=bookmark)
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        raise DamagedCheckpoint(f"{where}: is damaged ({type(error).__name__}: {error})") from error

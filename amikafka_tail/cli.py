@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from zlib import crc32
 
 from amikafka_tail import __version__, build, demo, logs, plugin_commands, plugins, reloads, replay, template
 from amikafka_tail.config import settings
@@ -85,7 +86,7 @@ def check(options: argparse.Namespace) -> int:
     logs.set_up("error")
     registry = plugins.load()
     configuration = settings.load(options.configuration, registry)
-    build.producer(configuration).discard()
+    build.try_producer(configuration)
     build.messages(configuration, registry)
     if options.quiet:
         return 0
@@ -129,7 +130,8 @@ def replay_command(options: argparse.Namespace) -> int:
     else:
         configuration = settings.load(options.configuration, registry, need_source=False)
     logs.set_up(configuration.log_level)
-    messages = build.messages(configuration, registry)
+    named = " ".join(options.input).encode()
+    messages = build.messages(configuration, registry, epoch=f"replay-{crc32(named):08x}")
     counters = Counters()
     if to_output and isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8")  # JSON is, whatever the locale

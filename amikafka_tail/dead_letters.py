@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import calendar
 import json
+import logging
 import os
 import time
 from base64 import b64decode, b64encode
@@ -17,6 +18,8 @@ from amikafka_tail.errors import InputError
 TIME = "%Y-%m-%dT%H:%M:%SZ"
 Kind = Literal["refused", "torn", "malformed"]
 MAX_BYTES = 64 * 1024 * 1024
+
+log = logging.getLogger("amikafka.dead_letters")
 
 
 class DeadLetters:
@@ -38,8 +41,10 @@ class DeadLetters:
         plugin: str | None = None,
         captured_ms: int = 0,
         kind: Kind = "refused",
-    ) -> None:
+    ) -> int:
         """Append one event with the reason why it is not on the topic. Raises `OSError`.
+
+        Return how many of the oldest had to go for it.
 
         `captured_ms` is when it was read from Asterisk, 0 where that is not known; `kind` says whether it is
         an event that was refused, or none at all.
@@ -58,13 +63,26 @@ class DeadLetters:
             entry["event"] = raw.decode()
         except UnicodeDecodeError:
             entry["event_base64"] = b64encode(raw).decode()
-        if self.path.exists() and self.path.stat().st_size > self._max_bytes:
-            self.path.replace(self.path.with_name(self.path.name + ".1"))
+        forgotten = self._rotate()
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
         try:
             write_at(descriptor, json.dumps(entry).encode() + b"\n", os.fstat(descriptor).st_size)
         finally:
             os.close(descriptor)
+        return forgotten
+
+    def _rotate(self) -> int:
+        """Rename the file where it has grown; return how many entries were in the one that this replaces."""
+        if not self.path.exists() or self.path.stat().st_size <= self._max_bytes:
+            return 0
+        previous = self.path.with_name(self.path.name + ".1")
+        forgotten = 0
+        if previous.exists():
+            with previous.open("rb") as file:
+                forgotten = sum(1 for _ in file)
+            log.error("%s is replaced: forgotten_letters=%d", previous, forgotten)
+        self.path.replace(previous)
+        return forgotten
 
 
 class Letter(NamedTuple):

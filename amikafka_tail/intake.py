@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from amikafka_tail import build
-from amikafka_tail.checkpoint import Checkpoint
+from amikafka_tail import build, checkpoint
+from amikafka_tail.checkpoint import Checkpoint, DamagedCheckpoint
 from amikafka_tail.config.settings import Settings
 from amikafka_tail.errors import ConfigError, Problem
 from amikafka_tail.handover import DescriptorStore, take_descriptors
@@ -36,6 +37,9 @@ log = logging.getLogger("amikafka")
 
 class Intake(Protocol):
     """What the service needs of either."""
+
+    fixed_offsets: bool
+    """Whether an event has the same offset whenever it is read again, whatever happens."""
 
     @property
     def state(self) -> str:
@@ -66,8 +70,14 @@ class Intake(Protocol):
     def release(self, position: int) -> None:
         """Everything before an offset is delivered."""
 
-    def bookmark(self) -> dict[str, Any] | None:
-        """Return what is released, for the checkpoint. May be called from another thread."""
+    def checkpoint(self, position: int) -> Checkpoint:
+        """Return what to store once everything before `position`, the end of a chunk, is delivered."""
+        ...
+
+    def resume(self, committed: Checkpoint) -> Reader | None:
+        """Return a reader that goes on where Kafka says that another process was, `None` where that is not
+        known here.
+        """
         ...
 
     def sync(self) -> None:
@@ -86,6 +96,8 @@ class Intake(Protocol):
 class LiveIntake:
     """A recorder writes what comes into the journal, which is read."""
 
+    fixed_offsets = True
+
     def __init__(
         self,
         source: LiveSource,
@@ -103,7 +115,7 @@ class LiveIntake:
             settings.journal.directory / "journal",
             segment_bytes=settings.journal.segment_bytes,
             max_bytes=settings.journal.max_bytes,
-            start_at=stored.offset if stored else 0,
+            checkpoint=stored,
         )
         self.start = self._journal.start
         self._recorder = Recorder(
@@ -162,8 +174,15 @@ class LiveIntake:
             )
         self._journal.dropped.clear()
 
-    def bookmark(self) -> None:
-        """Return nothing: the offset says all."""
+    def checkpoint(self, position: int) -> Checkpoint:
+        """Return the offset with the journal's epoch."""
+        return Checkpoint(epoch=self._journal.epoch, offset=position)
+
+    def resume(self, committed: Checkpoint) -> StreamReader | None:
+        """Return a reader that goes on at the offset, if it is one of this journal."""
+        if committed.epoch != self._journal.epoch or committed.offset > self._journal.end:
+            return None
+        return self.reader_at(committed.offset)
 
     def sync(self) -> None:
         """Sync the journal."""
@@ -194,6 +213,7 @@ class FileIntake:
     """Files that others write are read where they are."""
 
     start = 0
+    fixed_offsets = False
 
     def __init__(
         self,
@@ -210,19 +230,25 @@ class FileIntake:
         self._counters = counters
         self._lock = lock_directory(settings.journal.directory)
         self._wake = wake
-        bookmark = stored.bookmark if stored else None
-        self._open(source, settings, stored.offset if stored else 0, bookmark)
+        self._watch: Watch | None = None
+        self._epoch = stored.epoch if stored else uuid.uuid4().hex
+        self._is_first = stored is None
+        self._released = stored.offset if stored else 0
+        self._open(source, settings, self._released, stored.bookmark if stored else None)
 
     def _open(
         self, source: ReplayableSource, settings: Settings, position: int, bookmark: dict[str, Any] | None
     ) -> None:
-        self._reader: FollowingReader = source.open(
+        reader = source.open(
             position=position,
             bookmark=bookmark,
             counters=self._counters,
             identify=build.identify_log(settings),
         )
+        self._reader: FollowingReader = reader
         self._source = source
+        if self._watch is not None:
+            self._watch.close()
         self._watch = Watch(self._wake) if source.watch == "inotify" else None
         self._look_at = 0.0
         self._active_until = 0.0
@@ -271,10 +297,21 @@ class FileIntake:
     def release(self, position: int) -> None:
         """Note what is delivered."""
         self._reader.release(position)
+        self._released = position
 
-    def bookmark(self) -> dict[str, Any]:
-        """Return what is delivered."""
-        return self._reader.bookmark()
+    def checkpoint(self, position: int) -> Checkpoint:
+        """Return the offset with where to go on in the files."""
+        return Checkpoint(epoch=self._epoch, offset=position, bookmark=self._reader.bookmark(position))
+
+    def resume(self, committed: Checkpoint) -> FollowingReader | None:
+        """Return a reader that goes on there, if that is known to be about these files."""
+        # Where nothing is stored here the checkpoint was lost: the names of the files say enough.
+        if committed.epoch != self._epoch and not self._is_first:
+            return None
+        before = self._reader
+        self._open(self._source, self._settings, committed.offset, committed.bookmark)
+        before.close()
+        return self._reader
 
     def sync(self) -> None:
         """Do nothing: the files are others'."""
@@ -284,11 +321,9 @@ class FileIntake:
         if settings.source_options != self._settings.source_options:
             source = build.source(settings, self._registry)
             assert isinstance(source, ReplayableSource)
-            before, watch = self._reader, self._watch
-            self._open(source, settings, before.position, before.bookmark())
+            before = self._reader
+            self._open(source, settings, self._released, before.bookmark(self._released))
             before.close()
-            if watch is not None:
-                watch.close()
         self._settings = settings
 
     def finish(self) -> None:
@@ -306,6 +341,26 @@ def checkpoint_path(settings: Settings, source: LiveSource | ReplayableSource) -
     """Return where the checkpoint of the source is stored."""
     live = isinstance(source, LiveSource)
     return settings.journal.directory / ("checkpoint.json" if live else f"checkpoint-{settings.source}.json")
+
+
+def load_checkpoint(settings: Settings, source: LiveSource | ReplayableSource) -> Checkpoint | None:
+    """Return the stored checkpoint, `None` where there is none. Raises `JournalError`.
+
+    A damaged one of a live source is moved away: what the journal still has is sent again, while refusing to
+    start would lose what happens meanwhile. Files wait until a person has looked.
+    """
+    path = checkpoint_path(settings, source)
+    try:
+        return checkpoint.load(path)
+    except DamagedCheckpoint as error:
+        if not isinstance(source, LiveSource):
+            raise DamagedCheckpoint(
+                f"{error}; move it away to begin as [{settings.source}] start says"
+            ) from error
+        aside = path.with_name(f"{path.name}.damaged")
+        path.replace(aside)
+        log.error("%s; moved to %s: what the journal still has is sent again", error, aside)
+        return None
 
 
 def open_intake(

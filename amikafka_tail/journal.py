@@ -3,6 +3,7 @@
     <directory>/00000000000000000000.log    the bytes, exactly as Asterisk sent them
     <directory>/00000000000000000000.times  when they came: pairs of (offset, ms since the epoch)
     <directory>/connections.jsonl           where each connection begins, and who the Asterisk behind it is
+    <directory>/epoch                       the name of this life of the journal
 
 Offsets count from the journal's first byte and never go back. Where a connection begins, one block that no
 AMI stream can contain is written, a NUL and an empty line, so that an event which a lost connection cut off
@@ -13,12 +14,11 @@ says how much a power cut may lose.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import fcntl
 import json
 import os
-import struct
-from array import array
+import threading
+import uuid
 from bisect import bisect_left, bisect_right
 from dataclasses import asdict
 from operator import attrgetter, itemgetter
@@ -26,23 +26,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from amikafka_tail.ami.framing import END
+from amikafka_tail.checkpoint import Checkpoint
 from amikafka_tail.config.identity import Identity
 from amikafka_tail.durable import replace_file, write_at
 from amikafka_tail.errors import JournalError
+from amikafka_tail.segment import Moment, Segment
 
 BOUNDARY = b"\0" + END
-_MOVE = struct.Struct("=QQ")
 _COUNTED_AT_ONCE = 1 << 20
-_KEEP_SIZE, _PUNCH_HOLE = 1, 2
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
-
-
-class Moment(NamedTuple):
-    """From `offset` on, bytes were taken from Asterisk at `captured_ms`."""
-
-    offset: int
-    captured_ms: int
 
 
 class Dropped(NamedTuple):
@@ -53,71 +44,34 @@ class Dropped(NamedTuple):
     events: int
 
 
+class Silence(NamedTuple):
+    """There was no connection for `ms` milliseconds, until `until_ms` since the epoch."""
+
+    ms: int
+    until_ms: int
+
+
 class _Connection(NamedTuple):
     offset: int
     identity: Identity
-
-
-class _Segment:
-    """One segment, kept open for reading; the last one is open for writing too."""
-
-    def __init__(self, directory: Path, start: int, *, create: bool = False) -> None:
-        self.path = directory / f"{start:020d}.log"
-        self.times_path = self.path.with_suffix(".times")
-        self.start = start
-        flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
-        self.fd = os.open(self.path, flags, 0o640)
-        try:
-            self.times_fd = os.open(self.times_path, flags | os.O_CREAT, 0o640)
-        except OSError:
-            os.close(self.fd)
-            raise
-        self.end = start + os.fstat(self.fd).st_size
-        self.readable_from = start + _first_data(self.fd)
-        # A crash may have left half a pair.
-        self.times_size = os.fstat(self.times_fd).st_size // _MOVE.size * _MOVE.size
-        self._offsets = array("Q")
-        self._times = array("Q")
-
-    def moments(self, start: int, end: int) -> list[Moment]:
-        """Return the moments that hold between two offsets, the first for `start` itself."""
-        offsets, times = self._offsets, self._times
-        if (loaded := len(offsets) * _MOVE.size) < self.times_size:
-            pairs = array("Q", os.pread(self.times_fd, self.times_size - loaded, loaded))
-            offsets += pairs[::2]
-            times += pairs[1::2]
-        first = max(bisect_right(offsets, start) - 1, 0)
-        last = bisect_right(offsets, end)
-        found = list(map(Moment, offsets[first:last], times[first:last]))
-        if not found or found[0].offset > start:
-            # The note of when these bytes came did not survive; what came next is the nearest that is known.
-            known = times[0] if times else int(os.fstat(self.fd).st_mtime * 1000)
-            found.insert(0, Moment(start, known))
-        return found
-
-    def read(self, position: int, size: int) -> bytes:
-        """Return up to `size` bytes at `position`; none where the segment has none."""
-        size = min(size, self.end - position)
-        return os.pread(self.fd, size, position - self.start) if size > 0 else b""
-
-    def close(self) -> None:
-        os.close(self.fd)
-        os.close(self.times_fd)
-
-    def delete(self) -> None:
-        self.close()
-        self.path.unlink(missing_ok=True)
-        self.times_path.unlink(missing_ok=True)
+    lost_ms: int = 0
+    """Since when there had been no connection; 0 where there had been one until then, or never."""
+    begun_ms: int = 0
 
 
 class Journal:
     """The journal directory, opened by one process at a time. Nothing here blocks but the disk.
 
-    `dropped` lists what was lost because the journal was full; whoever reports it clears it.
-    Raises `JournalError` where the directory cannot be used.
+    `checkpoint` is what was stored last, if anything was. `epoch` names one life of the journal: it is noted
+    beside the segments, so that it outlives a checkpoint that is lost. `dropped` lists what was lost because
+    the journal was full; whoever reports it clears it. Raises `JournalError` where the directory cannot be
+    used.
     """
 
-    def __init__(self, directory: Path, *, segment_bytes: int, max_bytes: int, start_at: int = 0) -> None:
+    def __init__(
+        self, directory: Path, *, segment_bytes: int, max_bytes: int, checkpoint: Checkpoint | None = None
+    ) -> None:
+        start_at = checkpoint.offset if checkpoint else 0
         self._directory = directory
         self._segment_bytes = segment_bytes
         self._max_bytes = max_bytes
@@ -126,17 +80,22 @@ class Journal:
         self._released = start_at
         self._dropped_tail = (0, b"")
         self._unsynced: set[Path] = set()
+        self._syncing = threading.Lock()
         self.dropped: list[Dropped] = []
         self._lock = lock_directory(directory)
         try:
-            self._segments = [_Segment(directory, start) for start in _starts(directory)]
+            self.epoch = self._load_epoch(checkpoint)
+            self._segments = [Segment(directory, start) for start in _starts(directory)]
             if not self._segments or self._segments[-1].end < start_at:
                 # After a power cut the checkpoint can be ahead of what had reached the disk.
-                self._segments.append(_Segment(directory, start_at, create=True))
+                self._segments.append(Segment(directory, start_at, create=True))
             self._connections = self._load_connections()
         except OSError as error:
             os.close(self._lock)
             raise JournalError(f"{directory}: {error.strerror} ({error.filename})") from error
+        except JournalError:
+            os.close(self._lock)
+            raise
 
     @property
     def start(self) -> int:
@@ -178,10 +137,13 @@ class Journal:
         write_at(segment.fd, data, segment.end - segment.start)
         segment.end += len(data)
 
-    def begin_connection(self, identity: Identity, now_ms: int) -> None:
-        """Mark that another connection begins here, and who the Asterisk behind it is. Raises `OSError`."""
+    def begin_connection(self, identity: Identity, now_ms: int, *, lost_ms: int = 0) -> None:
+        """Mark that another connection begins here, and who the Asterisk behind it is. Raises `OSError`.
+
+        `lost_ms` is when the one before was lost, 0 where nothing can be missing.
+        """
         # The note first: a boundary without one would be taken for garbage from the network.
-        connection = _Connection(self.end, identity)
+        connection = _Connection(self.end, identity, lost_ms, now_ms)
         line = _note_of(connection)
         file = os.open(self._notes, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
         try:
@@ -191,6 +153,13 @@ class Journal:
         self._unsynced.add(self._notes)
         self.append(BOUNDARY, now_ms)
         self._connections.append(connection)
+
+    def last_moment(self) -> int | None:
+        """Return when the last byte came, in ms since the epoch, `None` where none ever came."""
+        for segment in reversed(self._segments):
+            if segment.times_size:
+                return segment.moments(segment.end, segment.end)[-1].captured_ms
+        return None
 
     def ends_whole(self) -> bool:
         """Tell whether the last byte written ends an event."""
@@ -208,10 +177,10 @@ class Journal:
         if self.end == self._segments[-1].start:
             return
         self._make_room()
-        self._segments.append(_Segment(self._directory, self.end, create=True))
+        self._segments.append(Segment(self._directory, self.end, create=True))
         self._last_move_ms = 0
 
-    def _writable(self) -> _Segment:
+    def _writable(self) -> Segment:
         segment = self._segments[-1]
         if segment.end - segment.start >= self._segment_bytes:
             self.roll()
@@ -225,7 +194,7 @@ class Journal:
                 self.dropped.append(Dropped(lost_from, oldest.end, self._count_events(oldest, lost_from)))
             oldest.delete()
 
-    def _count_events(self, segment: _Segment, position: int) -> int:
+    def _count_events(self, segment: Segment, position: int) -> int:
         """Count the events and responses that end in a segment at or after `position`, which is dropped."""
         dropped_until, before = self._dropped_tail
         before = before if dropped_until == position else b""
@@ -245,16 +214,18 @@ class Journal:
                 count -= preceding in (b"", END)
         return count
 
-    def _note(self, segment: _Segment, now_ms: int) -> None:
+    def _note(self, segment: Segment, now_ms: int) -> None:
         if now_ms != self._last_move_ms:
-            segment.times_size += os.pwrite(
-                segment.times_fd, _MOVE.pack(segment.end, now_ms), segment.times_size
-            )
+            segment.note(now_ms)
             self._last_move_ms = now_ms
         self._unsynced.add(segment.path)
 
     def sync(self) -> None:
-        """Wait until all that has been written is on the disk. May be called from another thread."""
+        """Wait until all that has been written is on the disk. May be called from any thread."""
+        with self._syncing:
+            self._sync_all()
+
+    def _sync_all(self) -> None:
         unsynced, self._unsynced = self._unsynced, set()
         try:
             for path in sorted(unsynced):
@@ -300,6 +271,14 @@ class Journal:
             return self._connections[index].offset
         return None
 
+    def silence_before(self, offset: int) -> Silence | None:
+        """Return how long there was no connection before the one that begins at an offset."""
+        index = bisect_left(self._connections, offset, key=itemgetter(0))
+        connection = self._connections[index]
+        if not connection.lost_ms:
+            return None
+        return Silence(max(0, connection.begun_ms - connection.lost_ms), connection.begun_ms)
+
     def before(self, position: int) -> bytes:
         """Return the four bytes before a readable position, fewer where they are not known any more."""
         segment = self._segment_at(position)
@@ -323,10 +302,7 @@ class Journal:
         Only whole segments can be deleted, and the oldest one may be needed for an event that could not be
         written to its end. Does nothing where the file system cannot do it.
         """
-        oldest = self._segments[0]
-        length = min(position, oldest.end) - oldest.start
-        if length > 0 and not _libc.fallocate(oldest.fd, _PUNCH_HOLE | _KEEP_SIZE, 0, length):
-            oldest.readable_from = oldest.start + length
+        self._segments[0].free(position)
 
     def close(self) -> None:
         """Close the files and let another process have the directory."""
@@ -334,9 +310,26 @@ class Journal:
             segment.close()
         os.close(self._lock)
 
-    def _segment_at(self, position: int) -> _Segment:
+    def _segment_at(self, position: int) -> Segment:
         index = bisect_right(self._segments, position, key=attrgetter("start"))
         return self._segments[max(index - 1, 0)]
+
+    def _load_epoch(self, checkpoint: Checkpoint | None) -> str:
+        """Return its epoch, or note one. Raises `JournalError` where the checkpoint differs."""
+        path = self._directory / "epoch"
+        noted = path.read_text(encoding="ascii", errors="replace").strip() if path.exists() else ""
+        if not noted:
+            noted = checkpoint.epoch if checkpoint else uuid.uuid4().hex
+            # A full disk may keep it out; it is noted at the next start then, from the checkpoint.
+            with contextlib.suppress(OSError):
+                replace_file(path, noted.encode() + b"\n")
+        elif checkpoint and checkpoint.epoch != noted:
+            raise JournalError(
+                f"{self._directory}: the checkpoint beside it is of another journal (of epoch"
+                f" {checkpoint.epoch}, this one is {noted}): move the checkpoint away, to send all that this"
+                " journal still has again"
+            )
+        return noted
 
     def _load_connections(self) -> list[_Connection]:
         """Read the notes of connections; drop those that end before the oldest byte."""
@@ -348,7 +341,8 @@ class Journal:
             # A crash may have left half a line; the connection it noted had not begun.
             with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
                 fields = json.loads(line)
-                connections.append(_Connection(int(fields.pop("offset")), Identity(**fields)))
+                offset, lost, begun = (int(fields.pop(name, 0)) for name in ("offset", "lost_ms", "begun_ms"))
+                connections.append(_Connection(offset, Identity(**fields), lost, begun))
         needed = [each for each in connections if each.offset > self.start]
         current = [each for each in connections if each.offset <= self.start][-1:]
         connections = current + needed
@@ -383,16 +377,11 @@ def _starts(directory: Path) -> list[int]:
     return sorted(int(path.stem) for path in directory.glob("*.log") if path.stem.isdigit())
 
 
-def _first_data(fd: int) -> int:
-    """Return where a file's data begins: behind what `Journal.free` gave back, in whole pages."""
-    try:
-        return os.lseek(fd, 0, os.SEEK_DATA)
-    except OSError:  # there is none
-        return os.fstat(fd).st_size
-
-
 def _note_of(connection: _Connection) -> str:
-    return json.dumps({"offset": connection.offset, **asdict(connection.identity)}) + "\n"
+    noted = {"offset": connection.offset, **asdict(connection.identity)}
+    if connection.lost_ms:
+        noted |= {"lost_ms": connection.lost_ms, "begun_ms": connection.begun_ms}
+    return json.dumps(noted) + "\n"
 
 
 def _sync(path: Path) -> None:

@@ -65,6 +65,16 @@ class Ledger:
         return released
 
     @property
+    def end(self) -> int:
+        """The offset up to which there are receipts."""
+        return self._receipts[-1].end if self._receipts else self.position
+
+    @property
+    def finished(self) -> bool:
+        """Whether there are receipts and all of them could be released."""
+        return bool(self._receipts) and not any(receipt.pending for receipt in self._receipts)
+
+    @property
     def open_receipts(self) -> int:
         """How many chunks are not delivered whole."""
         return len(self._receipts)

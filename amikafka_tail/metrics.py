@@ -28,10 +28,16 @@ class Counters:
     duplicates: int = 0
     """Copies of events that a log has once for each manager session."""
     gaps: int = 0
-    """Events missing in a log, as their SequenceNumber tells."""
+    """Events missing, as their SequenceNumber tells."""
     rewinds: int = 0
     """How often the pipeline went back to the checkpoint."""
     plugin_failures: dict[str, int] = field(default_factory=dict)
     """Events that a filter or a format could not handle, by its name."""
     connections: int = 0
     """Connections made to Asterisk."""
+    disconnections: int = 0
+    """How often there was a time without a connection, in which events may have been lost."""
+    disconnected_seconds: float = 0.0
+    """How long those times were together, in seconds."""
+    forgotten_letters: int = 0
+    """Dead letters that had to make room for others."""

@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from traceback import format_exception, format_exception_only
-from typing import Any, NamedTuple, Protocol
 
 from amikafka_tail.ami.event import Event
+from amikafka_tail.checkpoint import Checkpoint
 from amikafka_tail.config.identity import Identity
-from amikafka_tail.dead_letters import DeadLetters
-from amikafka_tail.envelope import Envelope
+from amikafka_tail.dead_letters import DeadLetters, Kind
 from amikafka_tail.errors import DeliveryFailed, TryLater
+from amikafka_tail.gaps import Gap, Reason
+from amikafka_tail.gaps import gap as make_gap
 from amikafka_tail.ledger import Failure, Ledger, Receipt
+from amikafka_tail.messages import FilterFailed, Messages
 from amikafka_tail.metrics import Counters
-from amikafka_tail.payload import Payload, unpack, value_of
+from amikafka_tail.payload import unpack, value_of
 from amikafka_tail.producer import KafkaError, KafkaException, describe, is_permanent
+from amikafka_tail.sender import Sender
 from amikafka_tail.sources.replayable import Reader, Unpublishable
+from amikafka_tail.transactions import Transactions
 
 MAX_UNDELIVERED = 32 * 1024 * 1024
 """How far reading may run ahead of the checkpoint, in bytes: bounds memory where events are large."""
@@ -38,91 +41,14 @@ MAX_REMEMBERED = 10_000
 """Positions of events set aside that are remembered, so that going back does not set them aside again."""
 
 log = logging.getLogger("amikafka.pipeline")
-Filter = Callable[[Event], "bool | Event | None"]
-
-
-class Sender(Protocol):
-    """What the pipeline sends through. `Producer` describes each."""
-
-    @property
-    def fatal(self) -> str | None:
-        """Why nothing can be sent through this any more, `None` while it can."""
-
-    @property
-    def produce(self) -> Callable[..., None]:
-        """Sends one message."""
-
-    @property
-    def poll(self) -> Callable[[float], int]:
-        """Calls the delivery callbacks, waiting at most so many seconds for the first."""
-
-    def __len__(self) -> int:
-        """How many messages are not yet reported."""
-
-    @property
-    def has_room(self) -> bool:
-        """Whether another chunk may be sent."""
-
-    def discard(self) -> None:
-        """Throw away what is not sent yet and close."""
-
-
-class Route(NamedTuple):
-    """How the events of one Asterisk become messages."""
-
-    envelope: Envelope
-    render: Callable[[Event], bytes | Payload]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Messages:
-    """What becomes of events, as the configuration says.
-
-    `choose` returns the event to publish or `None`; it is `None` itself where every event is published.
-    `route` makes the envelope and the renderer for an identity; `fallback` is who the Asterisk is as long as
-    the log does not say.
-    """
-
-    topic: str
-    format_name: str
-    choose: Callable[[Event], Event | None] | None
-    route: Callable[[Identity], Route]
-    fallback: Identity
-
-
-class FilterFailed(Exception):
-    """A filter raised; its own exception is the cause."""
-
-
-def chain(filters: Sequence[tuple[str, Filter]]) -> Callable[[Event], Event | None] | None:
-    """Make one function of named filters, `None` of none. It raises `FilterFailed` with the filter's name."""
-    if not filters:
-        return None
-
-    def choose(event: Event) -> Event | None:
-        for name, keep in filters:
-            try:
-                verdict = keep(event)
-            except Exception as error:
-                raise FilterFailed(name) from error
-            if verdict is not True:
-                if verdict is None or verdict is False:
-                    return None
-                if not isinstance(verdict, Event):
-                    error = TypeError(
-                        f"the filter returned {type(verdict).__name__}, not bool, Event or None"
-                    )
-                    raise FilterFailed(name) from error
-                event = verdict
-        return event
-
-    return choose
 
 
 class Pipeline:
     """Carries a log to Kafka, from where its reader stands.
 
     `connect` makes a producer, and another when that one has to be replaced. `clock` gives monotonic seconds.
+    With `transactions`, whose `connect` it then is, events are published exactly once; `resume` makes the
+    reader that goes on where the last transaction ended, if it can.
     """
 
     def __init__(
@@ -134,6 +60,8 @@ class Pipeline:
         dead_letters: DeadLetters,
         counters: Counters,
         clock: Callable[[], float],
+        transactions: Transactions | None = None,
+        resume: Callable[[Checkpoint], Reader | None] = lambda _committed: None,
     ) -> None:
         self.ledger = Ledger(reader.position)
         self._reader = reader
@@ -145,10 +73,12 @@ class Pipeline:
         self._retry_after = FIRST_RETRY
         self._resume_at = 0.0
         self._hold_for = FIRST_HOLD
-        self._given_up: set[int] = set()
+        self._given_up: dict[int, Gap | None] = {}
         self._sending: Iterator[None] | None = None
         self._identity = messages.fallback
         self._route = messages.route(messages.fallback)
+        self._transactions = transactions
+        self._resume = resume
         self.producer = connect()
 
     @property
@@ -160,6 +90,11 @@ class Pipeline:
     def paused_until(self) -> float | None:
         """When to go on after a failure, on the clock; `None` when there is nothing to wait for."""
         return self._resume_at if self._resume_at > self._clock() else None
+
+    @property
+    def waiting(self) -> bool:
+        """Whether something is to come back from Kafka."""
+        return len(self.producer) > 0 or (self._transactions is not None and self._transactions.waiting)
 
     @property
     def settled(self) -> bool:
@@ -185,6 +120,8 @@ class Pipeline:
         if self.paused_until is not None:
             return False
         if self._sending is None:
+            if self._transactions is not None and not self._transactions.may_send:
+                return False
             ahead = self._reader.position - self.ledger.position if self.ledger.open_receipts else 0
             if ahead > MAX_UNDELIVERED or not self.producer.has_room:
                 return False
@@ -195,13 +132,29 @@ class Pipeline:
     def take_reports(self, seconds: float = 0) -> None:
         """Take delivery reports, waiting at most `seconds` for one, and act on them."""
         self.producer.poll(seconds)
-        if self.ledger.failures or self.producer.fatal:
-            try:
+        try:
+            if self.ledger.failures or self.producer.fatal:
                 self._recover()
-            except DeliveryFailed as error:
-                self._go_back(str(error))
-        if self.ledger.settle():
-            self._retry_after = FIRST_RETRY
+            if self._settle():
+                self._retry_after = FIRST_RETRY
+        except DeliveryFailed as error:
+            self._go_back(str(error))
+
+    def _settle(self) -> bool:
+        """Release what is delivered for good; return whether there was anything. Raises `DeliveryFailed`."""
+        transactions = self._transactions
+        if transactions is None:
+            return self.ledger.settle() > 0
+        if self.paused_until is None:
+            transactions.open()
+        committed = transactions.opened()
+        if committed is not None and committed.offset > self.ledger.position:
+            reader = self._resume(committed)
+            if reader is None:
+                log.warning("the checkpoint in Kafka is of another journal: going on with what is here")
+            else:
+                self._reader, self.ledger = reader, Ledger(committed.offset)
+        return transactions.advance(self.ledger, whole=self._sending is None, sent=self._counters.sent)
 
     def send_rest(self) -> bool:
         """Send what is left of the chunk that was read; return whether that was all of a chunk."""
@@ -246,16 +199,18 @@ class Pipeline:
         report = receipt.report
         topic = self._messages.topic
         choose = self._messages.choose
-        for event in events:
-            if given_up and event.position in given_up:
-                continue
-            if type(event) is Unpublishable:
-                self._set_aside_bytes(event)
-                continue
-            counters.events += 1
-            while True:
+        if self._transactions is not None:
+            self._transactions.begin(counters.sent)
+        for found in events:
+            event: Event | None
+            if type(found) is Event and not (given_up and found.position in given_up):
+                event = found
+                counters.events += 1
+            else:
+                event = self._in_place_of(found)
+            while event is not None:
                 try:
-                    chosen = event if choose is None else choose(event)
+                    chosen = event if choose is None or type(event) is Gap else choose(event)
                     if chosen is None:
                         counters.filtered += 1
                         break
@@ -266,22 +221,33 @@ class Pipeline:
                 except Exception as error:
                     if self._has_to_wait(error):
                         yield
-                        continue
-                    self._set_aside_failed(event, error)
-                    break
+                    else:
+                        event = self._set_aside_failed(event, error)
+                    continue
                 receipt.pending += 1
                 try:
                     produce(topic, value, key, -1, report, report, moment_ms, headers)
                     counters.sent += 1
+                    break
                 except BufferError:
                     receipt.pending -= 1
                     yield
-                    continue
                 except KafkaException as error:
-                    self._refused(event, error.args[0])
+                    event = self._refused(event, error.args[0])
                     receipt.settle_one()
-                break
         receipt.settle_one()
+
+    def _in_place_of(self, found: Event | Unpublishable) -> Event | None:
+        """Return what is published for what is no ordinary event, if anything. Raises `DeliveryFailed`."""
+        if found.position in self._given_up:
+            return self._given_up[found.position]
+        if type(found) is Unpublishable:
+            return self._set_aside_bytes(found)
+        if type(found) is Gap:
+            return found if self._messages.gap_events else None
+        assert isinstance(found, Event)  # a source's own kind
+        self._counters.events += 1
+        return found
 
     def _recover(self) -> None:
         """Act on failed deliveries: give up what is refused for ever, go back for the rest.
@@ -293,24 +259,42 @@ class Pipeline:
         reason = self.producer.fatal
         for failure in failures:
             if is_permanent(failure.error):
-                self._give_up(self._find(failure), failure.error)
-                failure.receipt.settle_one()
+                in_its_place = self._give_up(self._find(failure), failure.error)
+                if in_its_place is None or self._transactions is not None:
+                    failure.receipt.settle_one()
+                else:
+                    self._send_late(in_its_place, failure.receipt)
             else:
                 reason = reason or describe(failure.error, self._messages.topic)
+        if failures and reason is None and self._transactions is not None:
+            reason = "a transaction with a message that was refused has to be sent again without it"
         if reason is not None:
             self._go_back(f"Kafka does not take events: {reason}")
 
-    def _refused(self, event: Event, error: KafkaError) -> None:
-        """Act on a message that was refused at once. Raises `DeliveryFailed` where trying again may help."""
+    def _send_late(self, event: Gap, receipt: Receipt) -> None:
+        """Send what takes the place of a message that failed. Raises `DeliveryFailed` where that fails."""
+        try:
+            key, headers, moment_ms = self._route.envelope(event)
+            value, headers = unpack(self._route.render(event), headers)
+            report = receipt.report
+            self.producer.produce(self._messages.topic, value, key, -1, report, report, moment_ms, headers)
+        except Exception as error:
+            raise DeliveryFailed(f"an event that tells of a gap cannot be sent now: {error}") from error
+
+    def _refused(self, event: Event, error: KafkaError) -> Gap | None:
+        """Act on a message that was refused at once; return what takes its place.
+
+        Raises `DeliveryFailed` where trying again may help.
+        """
         if not is_permanent(error):
             raise DeliveryFailed(f"Kafka does not take events: {describe(error, self._messages.topic)}")
-        self._give_up(event, error)
+        return self._give_up(event, error)
 
-    def _give_up(self, event: Event, error: KafkaError) -> None:
-        """Send an event to the dead letters, so that it is not tried again."""
+    def _give_up(self, event: Event, error: KafkaError) -> Gap | None:
+        """Send an event to the dead letters, so that it is not tried again; return what takes its place."""
         reason = describe(error, self._messages.topic)
-        self._set_aside(event.raw, event.position, reason, captured_ms=event.captured_ms)
         log.error("refused by Kafka: %s: event=%r offset=%d", reason, event.name, event.position)
+        return self._set_aside(event, reason)
 
     def _find(self, failure: Failure) -> Event:
         """Find the event of a failed message by reading its chunk once more: a report does not name it."""
@@ -369,31 +353,53 @@ class Pipeline:
             return str(error), error.__cause__
         return self._messages.format_name, error
 
-    def _set_aside_bytes(self, bytes_: Unpublishable) -> None:
-        """Send what is no event to the dead letters. Raises `DeliveryFailed`."""
-        self._set_aside(bytes_.raw, bytes_.position, bytes_.reason, kind=bytes_.kind)
-        if bytes_.kind == "torn":
-            self._counters.torn += 1
-        else:
-            self._counters.malformed += 1
+    def _set_aside_bytes(self, bytes_: Unpublishable) -> Gap | None:
+        """Send what is no event to the dead letters; return what takes its place. Raises `DeliveryFailed`."""
+        torn = bytes_.kind == "torn"
+        self._counters.torn += torn
+        self._counters.malformed += not torn
         log.warning("set aside: %s: offset=%d %r", bytes_.reason, bytes_.position, bytes_.raw[:80])
+        return self._set_aside(
+            Event(bytes_.raw, bytes_.position),
+            bytes_.reason,
+            kind=bytes_.kind,
+            gap="Torn" if torn else "SetAside",
+        )
 
-    def _set_aside_failed(self, event: Event, error: Exception) -> None:
-        """Send an event that a plugin could not handle to the dead letters. Raises `DeliveryFailed`."""
+    def _set_aside_failed(self, event: Event, error: Exception) -> Gap | None:
+        """Send an event that a plugin could not handle to the dead letters; return what takes its place.
+
+        Raises `DeliveryFailed`.
+        """
         plugin, cause = self._blamed(error)
-        reason = "".join(format_exception(cause))
-        self._set_aside(event.raw, event.position, reason, plugin=plugin, captured_ms=event.captured_ms)
         self._counters.plugin_failures[plugin] = self._counters.plugin_failures.get(plugin, 0) + 1
         said = format_exception_only(cause)[-1].strip()  # whatever its own str() does
         log.error('plugin "%s" failed: %s: event=%r', plugin, said, event.name)
+        return self._set_aside(event, "".join(format_exception(cause)), plugin=plugin)
 
-    def _set_aside(self, raw: bytes, position: int, reason: str, **more: Any) -> None:
+    def _set_aside(
+        self,
+        event: Event,
+        reason: str,
+        *,
+        kind: Kind = "refused",
+        plugin: str | None = None,
+        gap: Reason = "SetAside",
+    ) -> Gap | None:
         """Keep what cannot be published, once. Raises `DeliveryFailed` where that is not possible now."""
+        position, captured_ms = event.position, event.captured_ms
         try:
-            self._dead_letters.keep(raw, position=position, reason=reason, **more)
+            self._counters.forgotten_letters += self._dead_letters.keep(
+                event.raw, position=position, reason=reason, kind=kind, plugin=plugin, captured_ms=captured_ms
+            )
         except OSError as error:
             raise DeliveryFailed(f"{self._dead_letters.path} cannot be written: {error.strerror}") from error
         self._counters.dead_letters += 1
-        self._given_up.add(position)
+        in_its_place = None
+        if self._messages.gap_events and type(event) is not Gap:
+            in_its_place = make_gap(gap, position, captured_ms, LostEvents=1, Detail=reason)
+        self._given_up[position] = in_its_place
         if len(self._given_up) > MAX_REMEMBERED:
-            self._given_up -= {each for each in self._given_up if each < self.ledger.position}
+            for each in [each for each in self._given_up if each < self.ledger.position]:
+                del self._given_up[each]
+        return in_its_place

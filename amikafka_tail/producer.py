@@ -1,21 +1,33 @@
-"""The Kafka producer. Only this module imports confluent_kafka, so only it knows librdkafka's ways."""
+"""The Kafka producer. Only this module and checkpoint_topic know confluent_kafka and librdkafka's ways."""
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import confluent_kafka
 from confluent_kafka import KafkaError, KafkaException
 
-from amikafka_tail.errors import ConfigError, Problem
+from amikafka_tail.errors import ConfigError, DeliveryFailed, Problem
 
-__all__ = ["KafkaError", "KafkaException", "Producer", "describe", "is_permanent", "libraries"]
+__all__ = [
+    "KafkaError",
+    "KafkaException",
+    "Producer",
+    "TransactionalProducer",
+    "describe",
+    "is_permanent",
+    "libraries",
+]
 
 MAX_IN_FLIGHT = 10_000
 """Messages handed to librdkafka and not yet reported: each costs about 1,700 bytes of memory."""
+
+STEP_SECONDS = 5.0
+"""How long librdkafka is asked to try a step of a transaction before it is asked again."""
 
 # Trying the same message again cannot help.
 _PERMANENT = frozenset(
@@ -125,6 +137,47 @@ class Producer:
         if error.fatal():
             self.fatal = str(error.str())
         self._on_error(str(error.str()))
+
+
+class TransactionalProducer(Producer):
+    """A producer with a `transactional.id`: what it sends counts for readers once it is committed."""
+
+    def open(self, seconds: float) -> None:
+        """Take over the transactional id: what others have not committed is aborted, and they are shut out.
+
+        Blocks for at most `seconds`. Raises `DeliveryFailed`.
+        """
+        self._insist(self._producer.init_transactions, seconds)
+
+    def begin(self) -> None:
+        """Begin a transaction. Raises `DeliveryFailed`."""
+        try:
+            self._producer.begin_transaction()
+        except KafkaException as error:
+            raise DeliveryFailed(f"no transaction can be begun: {error.args[0].str()}") from error
+
+    def add(self, topic: str, partition: int, key: bytes, value: bytes) -> None:
+        """Add a record that nobody waits for. Raises `DeliveryFailed`."""
+        try:
+            self._producer.produce(topic, value, key, partition)
+        except (KafkaException, BufferError) as error:
+            raise DeliveryFailed(f"the checkpoint cannot be sent to {topic}: {error}") from error
+
+    def commit(self, seconds: float) -> None:
+        """Commit the transaction. Blocks for at most `seconds`. Raises `DeliveryFailed`."""
+        self._insist(self._producer.commit_transaction, seconds)
+
+    def _insist(self, step: Callable[[float], object], seconds: float) -> None:
+        """Call a step of librdkafka's, again where it says that this may help."""
+        until = time.monotonic() + seconds
+        while True:
+            try:
+                step(STEP_SECONDS)
+                return
+            except KafkaException as error:
+                reason = error.args[0]
+                if not reason.retriable() or time.monotonic() > until:
+                    raise DeliveryFailed(f"a transaction failed: {reason.str()}") from error
 
 
 def _problem(text: str, origins: Mapping[str, str]) -> Problem:

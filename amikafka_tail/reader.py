@@ -7,15 +7,22 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Protocol
 
+from amikafka_tail.ami.debuglog import debug_headers
 from amikafka_tail.ami.event import Event
 from amikafka_tail.ami.framing import END, MAX_BLOCK, Framer
+from amikafka_tail.ami.sequence import Sequence
 from amikafka_tail.config.identity import Identity
-from amikafka_tail.journal import Moment
+from amikafka_tail.gaps import Gap, gap
+from amikafka_tail.journal import Silence
 from amikafka_tail.metrics import Counters
+from amikafka_tail.segment import Moment
 from amikafka_tail.sources.replayable import Chunk, Unpublishable
 
 CHUNK = 32 * 1024
 EVENT = b"Event: "
+SEQUENCE_NUMBER = b"\r\nSequenceNumber: "
+SEQUENCE_WINDOW = 256
+"""How far numbers may come out of their order, in events."""
 NOT_EVENTS = (b"Response: ", b"Asterisk Call Manager/")
 
 log = logging.getLogger("amikafka.reader")
@@ -43,6 +50,9 @@ class Stream(Protocol):
 
     def connection_in(self, start: int, end: int) -> int | None:
         """Return the offset of the first connection that begins between two offsets: a NUL stands there."""
+
+    def silence_before(self, offset: int) -> Silence | None:
+        """Return how long there was no connection before the one that begins at an offset."""
 
     def before(self, position: int) -> bytes:
         """Return the four bytes before a position, fewer where they are not known any more."""
@@ -84,6 +94,8 @@ class StreamReader:
         self._captured_ms = 0
         self._moments: deque[Moment] = deque()
         self._ready: deque[Chunk] = deque()
+        self._gaps: list[Gap] = []
+        self._sequence = Sequence(SEQUENCE_WINDOW)
 
     def read(self) -> Chunk | None:
         """Return the next chunk. Its events have to be taken before the next read. Raises `OSError`."""
@@ -98,7 +110,11 @@ class StreamReader:
             before = self._stream.before(position)
             in_block = before != END
             self._counters.lost += in_block
+            missing, lost_from = position - self._read_at, self._read_at
             self._begin(position, in_block=in_block, before=before)
+            moment = self._stream.moments(position, position + len(data))[0]
+            self._gaps.append(gap("JournalFull", lost_from, moment.captured_ms, LostBytes=missing))
+            log.warning("%d bytes of the journal are gone: going on at offset=%d", missing, position)
         self._read_at += len(data)
         framer = self._framer
         overlong = framer.overlong
@@ -106,6 +122,7 @@ class StreamReader:
         if framer.overlong != overlong:
             self._counters.overlong += 1
             log.error("passed over: an event longer than %d bytes: offset=%d", MAX_BLOCK, framer.position)
+            self._gaps.append(gap("TooLong", framer.position, self._captured_ms))
         known_until = self._moments[-1].offset if self._moments else -1
         moments = self._stream.moments(position, self._read_at)
         self._moments += [moment for moment in moments if moment.offset > known_until]
@@ -130,29 +147,38 @@ class StreamReader:
         """Make a chunk of blocks that stand between two offsets, one for each connection."""
         stream = self._stream
         searched = start
+        gaps: list[Gap] = []
+        if blocks:
+            gaps, self._gaps = self._gaps, gaps
         while (begin := stream.connection_in(searched, end)) is not None:
             searched = begin + 1
             index, at = _find(blocks, begin - start)
             if blocks[index][at : at + 1] != b"\0":
                 continue  # noted, and then the disk was full
             cut_off, rest = blocks[index][:at], blocks[index][at + 1 :]
-            yield Chunk(
-                start, begin + 1, stream.identity_at(start), self._events(blocks[:index], start, cut_off)
-            )
+            events = self._events(blocks[:index], start, cut_off, gaps=gaps)
+            yield Chunk(start, begin + 1, stream.identity_at(start), events)
+            gaps = []
             blocks = [rest, *blocks[index + 1 :]]
             start = begin + 1
-        yield Chunk(start, end, stream.identity_at(start), self._events(blocks, start))
+            if (silence := stream.silence_before(begin)) is not None:
+                seconds = f"{silence.ms / 1000:.3f}"
+                gaps = [gap("Disconnected", begin, silence.until_ms, Seconds=seconds)]
+        yield Chunk(start, end, stream.identity_at(start), self._events(blocks, start, gaps=gaps))
 
     def _events(
-        self, blocks: list[bytes], position: int, cut_off: bytes = b""
+        self, blocks: list[bytes], position: int, cut_off: bytes = b"", *, gaps: list[Gap]
     ) -> Iterator[Event | Unpublishable]:
         """Tell the events from whatever else is in the stream, each with its position and capture time."""
         moments = self._moments
+        yield from gaps
         for block in blocks:
             at = position
             position += len(block) + len(END)
             while moments and moments[0].offset <= at:
                 self._captured_ms = moments.popleft().captured_ms
+            if SEQUENCE_NUMBER in block and (lost := self._missing_before(block)):
+                yield gap("SequenceGap", at, self._captured_ms, LostEvents=lost)
             if block.startswith(EVENT) and b"\0" not in block:
                 yield Event(block, at, self._captured_ms)
             else:
@@ -162,6 +188,23 @@ class StreamReader:
             yield from self._odd_block(cut_off[:-3], position)
         elif cut_off:
             yield from self._odd_block(cut_off, position, torn=True)
+
+    def _missing_before(self, block: bytes) -> int:
+        """Return how many events turn out to be missing, as the numbers of manager debug tell."""
+        _, number = debug_headers(block)
+        if number is None:
+            return 0
+        self._sequence.is_new(number, block)
+        missing = self._sequence.ended_gap()
+        if missing:
+            self._counters.gaps += missing
+            log.warning(
+                "events did not come, as SequenceNumber tells: they are lost, or the manager user may not"
+                " read them: lost_events=%d before=%d",
+                missing,
+                number,
+            )
+        return missing
 
     def _odd_block(self, block: bytes, at: int, *, torn: bool = False) -> Iterator[Event | Unpublishable]:
         # NULs in front are the rest of a page that a full disk was given back.

@@ -322,8 +322,10 @@ class Recorder:
 
     def _adopt(self, connection: Connection, now: float) -> None:
         identity = self._identify(connection)
+        now_ms = self._now_ms()
+        lost_ms = self._lost_since(now, now_ms)
         try:
-            self._journal.begin_connection(identity, self._now_ms())
+            self._journal.begin_connection(identity, now_ms, lost_ms=lost_ms)
         except OSError as error:
             connection.socket.close()
             self._connect_at = now + self._backoff.delay(now)
@@ -346,11 +348,12 @@ class Recorder:
             identity.asterisk_version,
             identity.system_name or "-",
         )
-        if self._lost_at is not None:
-            log.error(
-                "there was no connection for %.1f s: what happened meanwhile is lost", now - self._lost_at
-            )
-            self._lost_at = None
+        if lost_ms:
+            seconds = max(0, now_ms - lost_ms) / 1000
+            self._counters.disconnections += 1
+            self._counters.disconnected_seconds += seconds
+            log.error("there was no connection for %.1f s: what happened meanwhile is lost", seconds)
+        self._lost_at = None
         self._empty_pipe()
         if not connection.tls:
             # Only now: a process that goes on with it must find the journal complete up to here.
@@ -358,6 +361,15 @@ class Recorder:
                 STORED, (connection.socket.fileno(), self._pipe_out, self._pipe_in), strict=True
             ):
                 self._store.keep(f"{self._key}-{part}", descriptor)
+
+    def _lost_since(self, now: float, now_ms: int) -> int:
+        """Return since when there was no connection, in ms since the epoch; 0 where nothing is missing."""
+        if self._connection is not None:
+            return 0
+        if self._lost_at is not None:
+            return now_ms - int((now - self._lost_at) * 1000)
+        # The process before may have been connected until its end. The answers to its pings are here, too.
+        return self._journal.last_moment() or 0
 
     def _failed(self, error: Exception, now: float) -> None:
         delay = self._backoff.delay(now)

@@ -19,9 +19,12 @@ from amikafka_tail.dead_letters import DeadLetters
 from amikafka_tail.dead_letters import read as read_letters
 from amikafka_tail.durable import replace_file
 from amikafka_tail.errors import InputError
-from amikafka_tail.journal import Moment
+from amikafka_tail.journal import Silence
+from amikafka_tail.messages import Messages
 from amikafka_tail.metrics import Counters
-from amikafka_tail.pipeline import Messages, Pipeline, Sender
+from amikafka_tail.pipeline import Pipeline
+from amikafka_tail.segment import Moment
+from amikafka_tail.sender import Sender
 from amikafka_tail.sources.replayable import Reader
 
 log = logging.getLogger("amikafka.replay")
@@ -69,6 +72,10 @@ class Recording:
 
     def connection_in(self, _start: int, _end: int) -> int | None:
         """Return nothing: a NUL is only a NUL."""
+        return None
+
+    def silence_before(self, _offset: int) -> Silence | None:
+        """Return nothing: nobody says when there was no connection."""
         return None
 
     def before(self, position: int) -> bytes:

@@ -13,11 +13,11 @@ import uuid
 from collections.abc import Callable
 from types import FrameType
 
-from amikafka_tail import __version__, build, checkpoint, logs
+from amikafka_tail import __version__, build, logs
 from amikafka_tail.config.settings import Settings
 from amikafka_tail.dead_letters import DeadLetters
 from amikafka_tail.errors import AmikafkaError, ConfigError
-from amikafka_tail.intake import checkpoint_path, open_intake, refuse_other_kind
+from amikafka_tail.intake import checkpoint_path, load_checkpoint, open_intake, refuse_other_kind
 from amikafka_tail.metrics import Counters
 from amikafka_tail.notify import Notifier
 from amikafka_tail.pipeline import Pipeline
@@ -29,7 +29,9 @@ from amikafka_tail.syncer import Syncer
 DRAIN_SECONDS = 5.0
 """How long a stop or a reload waits for Kafka; what is left then stays in the journal."""
 ACTIVE_SECONDS = 1.0
-"""After the last progress the loop looks for reports every ms; later only some times a second."""
+"""After the last progress the loop looks for reports every ms; then 50 times a second."""
+PATIENT_SECONDS = 10.0
+"""After that long the loop looks for reports only five times a second: Kafka is away."""
 STATUS_SECONDS = 5.0
 
 log = logging.getLogger("amikafka")
@@ -48,6 +50,7 @@ class Service:
         self._counters = Counters()
         self._notifier = Notifier()
         self._reloads = Reloads(os.environ)
+        self._owner = uuid.uuid4().hex
         self._stop_requested = False
         self._reload_requested = False
         self._active_until = 0.0
@@ -60,30 +63,41 @@ class Service:
 
         source = build.source(settings, registry)
         path = checkpoint_path(settings, source)
-        stored = checkpoint.load(path)
+        stored = load_checkpoint(settings, source)
         self._intake = open_intake(
             source, settings, registry, stored=stored, counters=self._counters, wake=self._wake
         )
         self._dead_letters = DeadLetters(settings.journal.directory / "dead-letter.jsonl")
         position = stored.offset if stored else self._intake.start
-        self._released = position
+        self._released = self._intake.checkpoint(position)
         self._pipeline = self._make_pipeline(position, in_block=stored is None and position > 0)
         self._syncer = Syncer(
             path,
-            epoch=stored.epoch if stored else uuid.uuid4().hex,
             stored=position,
-            position=lambda: self._released,
-            bookmark=self._intake.bookmark,
+            released=lambda: self._released,
             end=lambda: self._intake.end,
             sync=self._intake.sync,
             interval=settings.journal.fsync_interval,
         )
 
     def _make_pipeline(self, position: int, *, in_block: bool = False) -> Pipeline:
+        transactions = build.transactions(
+            self._settings,
+            owner=self._owner,
+            checkpoint=self._intake.checkpoint,
+            sync=self._intake.sync,
+        )
         return Pipeline(
             self._intake.reader_at(position, in_block=in_block),
-            messages=build.messages(self._settings, self._registry),
-            connect=lambda: build.producer(self._settings),
+            messages=build.messages(
+                self._settings,
+                self._registry,
+                epoch=self._released.epoch,
+                fixed_offsets=self._intake.fixed_offsets,
+            ),
+            connect=transactions.connect if transactions else lambda: build.producer(self._settings),
+            transactions=transactions,
+            resume=self._intake.resume,
             dead_letters=self._dead_letters,
             counters=self._counters,
             clock=time.monotonic,
@@ -128,19 +142,23 @@ class Service:
         """Let go what is delivered; from here on the checkpoint may say so."""
         position = self._pipeline.ledger.position
         self._intake.release(position)
-        self._released = position
+        if position != self._released.offset:
+            self._released = self._intake.checkpoint(position)
 
     def _wait(self) -> None:
         """Wait for bytes, reports, signals or the next thing that is due."""
         now = time.monotonic()
-        waiting_for_reports = len(self._pipeline.producer) > 0
+        waiting_for_reports = self._pipeline.waiting
         if waiting_for_reports and now < self._active_until:
             self._pipeline.take_reports(0.001)
             return
         resume = self._pipeline.paused_until
         due = min(self._intake.deadline(), self._next_status, self._next_status if resume is None else resume)
         # librdkafka has no descriptor to wait on, and tells of errors only when it is asked.
-        timeout = min(max(due - now, 0.0), 0.02 if waiting_for_reports else 1.0)
+        longest = 1.0
+        if waiting_for_reports:
+            longest = 0.02 if now < self._active_until + PATIENT_SECONDS else 0.2
+        timeout = min(max(due - now, 0.0), longest)
         descriptors = [self._wake_reader.fileno()]
         if (descriptor := self._intake.fileno()) is not None:
             descriptors.append(descriptor)
@@ -170,7 +188,7 @@ class Service:
         try:
             settings = self._load()
             refuse_other_kind(settings, previous)
-            build.producer(settings).discard()
+            build.try_producer(settings)
             build.messages(settings, self._registry)
         except AmikafkaError as error:
             self._refuse(error)

@@ -6,7 +6,6 @@ import logging
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from amikafka_tail import checkpoint
 from amikafka_tail.checkpoint import Checkpoint
@@ -18,25 +17,23 @@ class Syncer:
     """Syncs the journal and stores the checkpoint every `interval` seconds, where there is anything new.
 
     `stored` is the offset in the checkpoint file: what comes before it will not be asked for again.
+    `released` says what may be stored now, `end` up to where there is something to sync; both are called from
+    the thread.
     """
 
     def __init__(
         self,
         path: Path,
         *,
-        epoch: str,
         stored: int,
-        position: Callable[[], int],
-        bookmark: Callable[[], dict[str, Any] | None],
+        released: Callable[[], Checkpoint],
         end: Callable[[], int],
         sync: Callable[[], None],
         interval: float,
     ) -> None:
         self.stored = stored
         self._path = path
-        self._epoch = epoch
-        self._position = position
-        self._bookmark = bookmark
+        self._released = released
         self._end = end
         self._sync = sync
         self._interval = interval
@@ -56,15 +53,13 @@ class Syncer:
 
     def save(self) -> None:
         """Sync and store now. Raises `OSError`."""
-        end, position = self._end(), self._position()
+        end, released = self._end(), self._released()
         if end != self._synced:
             self._sync()
             self._synced = end
-        if position != self.stored or not self._path.exists():
-            checkpoint.store(
-                self._path, Checkpoint(epoch=self._epoch, offset=position, bookmark=self._bookmark())
-            )
-            self.stored = position
+        if released.offset != self.stored or not self._path.exists():
+            checkpoint.store(self._path, released)
+            self.stored = released.offset
 
     def _run(self) -> None:
         failed = False

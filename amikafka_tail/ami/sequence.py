@@ -22,6 +22,7 @@ class Sequence:
         self.restarts = 0
         self.highest: int | None = None
         self._lowest = 0
+        self._counted = self._told = 0
         self._window = window
         self._seen: list[int | None] = [None] * window
 
@@ -42,6 +43,17 @@ class Sequence:
         self._lowest = min(self._lowest, number)
         self._seen[number % self._window] = digest
         return True
+
+    def ended_gap(self) -> int:
+        """Return how many numbers are missing in a row, once that row has ended; 0 as long as it has not.
+
+        Called after each `is_new`.
+        """
+        if self.gaps != self._counted:
+            self._counted = self.gaps
+            return 0
+        missing, self._told = self.gaps - self._told, self.gaps
+        return missing
 
     def flush(self) -> None:
         """Count what has not come until now as never to come."""

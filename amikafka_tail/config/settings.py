@@ -21,6 +21,10 @@ from amikafka_tail.filters.eventfilter import parse as parse_filter
 from amikafka_tail.plugins import Registry
 
 FILTER = "eventfilter"
+EXACTLY_ONCE = "exactly_once"
+TRANSACTIONAL_ID = "transactional.id"
+CHECKPOINTS = ".checkpoints"
+"""What the name of the topic of checkpoints has behind the topic's own."""
 MEBIBYTE = 1 << 20
 
 
@@ -42,8 +46,16 @@ class _Kafka:
     topic: str = "asterisk_ami"
     key: str = "event"
     connection: str = ""
+    delivery: Literal["at_least_once", "exactly_once"] = "at_least_once"
+    transaction_interval: float = field(
+        default=0.1, metadata={"unit": "seconds", "minimum": 0.01, "maximum": 10}
+    )
+    event_id: bool = False
+    gap_events: bool = False
 
     def __post_init__(self) -> None:
+        if self.delivery == EXACTLY_ONCE and len(self.topic + CHECKPOINTS) > 249:
+            raise ValueError(f'"{self.topic}{CHECKPOINTS}" is longer than Kafka allows for a topic')
         if not self.topic or len(self.topic) > 249 or self.topic in (".", ".."):
             raise ValueError(f'"{self.topic}" is not a name that Kafka allows for a topic')
         if any(not (char.isascii() and char.isalnum()) and char not in "._-" for char in self.topic):
@@ -90,6 +102,14 @@ class Settings:
     format_options: Any
     topic: str
     key: str
+    exactly_once: bool
+    """Whether events are published in transactions."""
+    transaction_interval: float
+    """Seconds that a transaction is open."""
+    event_id: bool
+    """Whether each message says the id of its event."""
+    gap_events: bool
+    """Whether what is known to be missing is published as an event of its own."""
     properties: Mapping[str, str] = field(repr=False)
     """librdkafka's."""
     property_origins: Mapping[str, str]
@@ -175,6 +195,10 @@ class _Loader:
             format_options=options[general.format.lower()],
             topic=kafka.topic,
             key=kafka.key,
+            exactly_once=kafka.delivery == EXACTLY_ONCE,
+            transaction_interval=kafka.transaction_interval,
+            event_id=kafka.event_id,
+            gap_events=kafka.gap_events,
             properties=MappingProxyType(properties.values),
             property_origins=MappingProxyType(properties.origins),
             journal=journal,
@@ -269,7 +293,11 @@ class _Loader:
                 self.problems.append(problem(connection, "kafka", message))
             # What stands in [kafka] itself comes later, and so counts.
             direct = [*(found.lines if found else []), *direct]
-        return kafka, kafka_conf.properties(direct, section, self.problems, _read_secret, also_known=own)
+        properties = kafka_conf.properties(direct, section, self.problems, _read_secret, also_known=own)
+        if TRANSACTIONAL_ID in properties.values and kafka is not None and kafka.delivery != EXACTLY_ONCE:
+            line = next(line for line in direct if line.name.endswith(TRANSACTIONAL_ID))
+            self.problems.append(problem(line, "kafka", f"is for delivery = {EXACTLY_ONCE} alone"))
+        return kafka, properties
 
     def _from_manager_conf(self, lines: list[Line]) -> list[Line]:
         """Return lines for what `[manager]` leaves open and manager.conf says."""

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from amikafka_tail.ami.debuglog import Found, debug_headers, system_name
 from amikafka_tail.ami.event import Event
 from amikafka_tail.ami.sequence import Sequence
+from amikafka_tail.gaps import gap
 from amikafka_tail.metrics import Counters
 from amikafka_tail.sources.logfile import LogFile
 from amikafka_tail.sources.logtime import LogTimes
@@ -43,8 +44,14 @@ class LogEvents:
             raw, number = debug_headers(each.raw)
             if number is None:
                 self._warn_unnumbered(each, file)
-            elif not self._is_new(each, number, file, sequence):
-                continue
+            else:
+                is_new = sequence.is_new(number, each.raw)
+                if missing := sequence.ended_gap():
+                    self._warn_missing(missing, number, file)
+                    yield gap("SequenceGap", position, Event(raw).happened_ms, LostEvents=missing)
+                if not is_new:
+                    self._counters.duplicates += 1
+                    continue
             captured_ms = 0
             if TIMESTAMP not in raw:
                 captured_ms = self._times.milliseconds(each.logged_at, file.modified_ns // 1_000_000)
@@ -57,20 +64,14 @@ class LogEvents:
                 raw = each.raw if self._keep else debug_headers(each.raw)[0]
                 yield Event(raw, each.position + distance)
 
-    def _is_new(self, found: Found, number: int, file: LogFile, sequence: Sequence) -> bool:
-        gaps = sequence.gaps
-        is_new = sequence.is_new(number, found.raw)
-        if sequence.gaps != gaps:
-            missing = sequence.gaps - gaps
-            self._counters.gaps += missing
-            log.warning(
-                "%s: events are missing, as SequenceNumber tells: lost_events=%d before=%d",
-                file.path,
-                missing,
-                number,
-            )
-        self._counters.duplicates += not is_new
-        return is_new
+    def _warn_missing(self, missing: int, before: int, file: LogFile) -> None:
+        self._counters.gaps += missing
+        log.warning(
+            "%s: events are missing, as SequenceNumber tells: lost_events=%d before=%d",
+            file.path,
+            missing,
+            before,
+        )
 
     def _warn_unnumbered(self, found: Found, file: LogFile) -> None:
         if not self._warned and found.logged_at:

@@ -91,7 +91,11 @@ class _Followed:
 
     def deliver(self, mark: Mark, finished: tuple[Fingerprint, ...]) -> None:
         """Note that all before a place in a file, and all files read before it, are delivered."""
-        self.stored = {"mark": mark.as_dict(), "finished": list(map(list, finished))}
+        self.stored = _stored(mark, finished)
+
+
+def _stored(mark: Mark, finished: tuple[Fingerprint, ...]) -> dict[str, Any]:
+    return {"mark": mark.as_dict(), "finished": list(map(list, finished))}
 
 
 class _Slice(NamedTuple):
@@ -272,9 +276,13 @@ class LogsReader:
         if file is not followed.log.file and all(each.file is not file for each in self._slices):
             file.close()
 
-    def bookmark(self) -> dict[str, Any]:
-        """Return what is delivered, to be stored. May be called from another thread."""
-        delivered = {str(path): each.stored for path, each in list(self._followed.items()) if each.stored}
+    def bookmark(self, position: int) -> dict[str, Any]:
+        """Return where to go on in each log once everything before an offset is delivered."""
+        delivered = {str(path): each.stored for path, each in self._followed.items() if each.stored}
+        for piece in self._slices:
+            if piece.end > position:
+                break
+            delivered[str(piece.followed.log.path)] = _stored(piece.mark, piece.finished)
         return {**self._stored, **delivered}
 
     def close(self) -> None:

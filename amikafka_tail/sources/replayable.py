@@ -86,8 +86,11 @@ class FollowingReader(Reader, Protocol):
     def release(self, position: int) -> None:
         """Everything before an offset is delivered: it will not be asked for again."""
 
-    def bookmark(self) -> dict[str, Any]:
-        """Return what has been released, as JSON can hold it. May be called from another thread."""
+    def bookmark(self, position: int) -> dict[str, Any]:
+        """Return where to go on once everything before `position` is delivered, as JSON can hold it.
+
+        `position` is the end of a chunk, at or after the one that was released last.
+        """
         ...
 
     def close(self) -> None:

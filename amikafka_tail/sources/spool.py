@@ -67,7 +67,8 @@ class _Spooled:
         self.start = start - file.offset
         self.end: int | None = None
         self.sequence = Sequence()
-        self.events = 0
+        # What was delivered of it before held some.
+        self.events = int(file.offset > 0)
 
 
 class SpoolReader:
@@ -96,8 +97,9 @@ class SpoolReader:
         self._position = position
         self._read: set[str] = set()
         self._names: deque[str] = deque()
-        self._mark = Mark.from_dict(bookmark["mark"]) if bookmark and bookmark.get("mark") else None
-        self._bookmark: dict[str, Any] = bookmark or {}
+        stored = bookmark or {}
+        self._mark = Mark.from_dict(stored["mark"]) if stored.get("mark") else None
+        self._delivered = [Mark.from_dict(each) for each in stored.get("delivered", ())]
         self.problem: str | None = None
         for directory in (options.directory, self._bad, options.archive_directory):
             if directory is not None:
@@ -193,6 +195,10 @@ class SpoolReader:
                 continue
             self._names.popleft()
             self._read.add(name)
+            if any(_is_marked(file, mark) for mark in self._delivered):
+                file.start_at(file.size, None)
+                self._finish(_Spooled(file, self._position))
+                continue
             if self._mark is not None and _is_marked(file, self._mark):
                 file.start_at(self._mark.offset, self._mark.form)
             self._mark = None
@@ -243,16 +249,11 @@ class SpoolReader:
         """Everything before an offset is delivered: see to the files that are done."""
         while self._open and self._open[0].end is not None and self._open[0].end <= position:
             self._finish(self._open.popleft())
-        if self._open and position > self._open[0].start:
-            file = self._open[0].file
-            offset = min(position - self._open[0].start, file.size)
-            self._bookmark = {"mark": file.mark(offset).as_dict()}
 
     def _finish(self, spooled: _Spooled) -> None:
         path = spooled.file.path
         spooled.file.close()
         self._read.discard(path.name)
-        self._bookmark = {}
         try:
             if path.stat().st_ino != spooled.file.inode:
                 return  # another file has its name by now, which is to be read yet
@@ -280,9 +281,18 @@ class SpoolReader:
             return
         log.error("%s: %s: moved to %s", path, reason, moved)
 
-    def bookmark(self) -> dict[str, Any]:
-        """Return how far the first file is delivered. May be called from another thread."""
-        return self._bookmark
+    def bookmark(self, position: int) -> dict[str, Any]:
+        """Return the files that are delivered and not yet taken away, and how far the next one is."""
+        bookmark: dict[str, Any] = {}
+        for spooled in self._open:
+            file = spooled.file
+            if spooled.end is not None and spooled.end <= position:
+                bookmark.setdefault("delivered", []).append(file.mark(file.size).as_dict())
+            else:
+                if position > spooled.start:
+                    bookmark["mark"] = file.mark(min(position - spooled.start, file.size)).as_dict()
+                break
+        return bookmark
 
     def close(self) -> None:
         """Close the files."""

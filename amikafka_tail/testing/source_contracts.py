@@ -74,6 +74,21 @@ def source_contract(name: str, prepare: Prepare) -> type:
         )
         return closing(reader)
 
+    def goes_on_at_the_bookmark(directory: Path, *, released: bool) -> None:
+        made, wanted = source(directory / "first")
+        with opened(made) as reader:
+            ends = [chunk.end for chunk, _ in _read(reader)]
+        for count, end in enumerate(ends):
+            made, _ = source(directory / str(count))
+            with opened(made) as reader:
+                taken = len(_raw(_read(reader, until=end)))
+                _read(reader)  # further than what is delivered
+                if released:
+                    reader.release(end)
+                bookmark = json.loads(json.dumps(reader.bookmark(end)))
+            with opened(made, bookmark, end) as reader:
+                assert _raw(_read(reader)) == wanted[taken:]
+
     class Contract:
         def test_every_event_comes_once_and_in_order(self, tmp_path: Path) -> None:
             made, wanted = source(tmp_path)
@@ -117,18 +132,10 @@ def source_contract(name: str, prepare: Prepare) -> type:
                     assert again == wanted
 
         def test_another_process_goes_on_at_the_bookmark(self, tmp_path: Path) -> None:
-            made, wanted = source(tmp_path / "first")
-            with opened(made) as reader:
-                ends = [chunk.end for chunk, _ in _read(reader)]
-            for count, end in enumerate(ends):
-                made, _ = source(tmp_path / str(count))
-                with opened(made) as reader:
-                    taken = len(_raw(_read(reader, until=end)))
-                    _read(reader)  # further than what is delivered
-                    reader.release(end)
-                    bookmark = json.loads(json.dumps(reader.bookmark()))
-                with opened(made, bookmark, end) as reader:
-                    assert _raw(_read(reader)) == wanted[taken:]
+            goes_on_at_the_bookmark(tmp_path, released=True)
+
+        def test_the_bookmark_is_known_before_the_release(self, tmp_path: Path) -> None:
+            goes_on_at_the_bookmark(tmp_path, released=False)
 
         def test_it_says_how_to_learn_of_more(self, tmp_path: Path) -> None:
             made, _ = source(tmp_path)

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from machine import alone, cache, free_port, need_program, run_logged
 
@@ -197,9 +197,9 @@ class Kafka:
         wait_for(lambda: _leaders(admin, name) == partitions, 30, f"topic {name}")
         return name
 
-    def reader(self, topic: str) -> TopicReader:
-        """Return a reader of a topic from its beginning."""
-        return TopicReader(self.bootstrap, topic)
+    def reader(self, topic: str, *, committed: bool = False) -> TopicReader:
+        """Return a reader of a topic from its beginning; with `committed` of what was committed alone."""
+        return TopicReader(self.bootstrap, topic, committed=committed)
 
     def read(self, topic: str) -> list[Record]:
         """Return all that a topic holds now, by partition and offset."""
@@ -211,16 +211,17 @@ class Kafka:
 class TopicReader:
     """Reads a topic from its beginning; `records` grows with each wait, in order within a partition."""
 
-    def __init__(self, bootstrap: str, topic: str) -> None:
+    def __init__(self, bootstrap: str, topic: str, *, committed: bool = False) -> None:
         self.records: list[Record] = []
         self._topic = topic
+        self._read_to: dict[int, int] = {}
         self._consumer = Consumer(
             {
                 "bootstrap.servers": bootstrap,
                 "group.id": f"e2e-{uuid.uuid4()}",
                 "enable.auto.commit": False,
-                "enable.partition.eof": False,
-                "isolation.level": "read_uncommitted",
+                "enable.partition.eof": True,
+                "isolation.level": "read_committed" if committed else "read_uncommitted",
                 "log_level": 0,
             }
         )
@@ -240,7 +241,10 @@ class TopicReader:
         """Take what has come; return how many records that were."""
         before = len(self.records)
         for message in self._consumer.consume(2000, timeout):
-            if message.error() is None:
+            error = message.error()
+            if error is not None and error.code() == KafkaError._PARTITION_EOF:
+                self._read_to[message.partition()] = message.offset()
+            if error is None:
                 self.records.append(
                     Record(
                         partition=message.partition(),
@@ -293,8 +297,8 @@ class TopicReader:
 
         def reached() -> bool:
             self.poll()
-            last = {record.partition: record.offset for record in self.records}
-            return all(last.get(partition, -1) >= end - 1 for partition, end in ends.items())
+            # The last record may be the mark of a transaction, which no consumer is given.
+            return all(self._read_to.get(partition, -1) >= end for partition, end in ends.items())
 
         wait_for(reached, timeout, f"all of {self._topic}", 0)
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from amikafka_tail.ami.framing import END
+from amikafka_tail.checkpoint import Checkpoint
 from amikafka_tail.config.identity import Identity
 from amikafka_tail.journal import BOUNDARY, Journal
 
@@ -109,7 +110,10 @@ class JournalAgainstAList(RuleBasedStateMachine):
             with (self.directory / "connections.jsonl").open("ab") as notes:
                 notes.write(b'{"offset": 0, "entity_id": "b", "system')
         self.journal = Journal(
-            self.directory, segment_bytes=segment_bytes, max_bytes=NO_BOUND, start_at=self.released
+            self.directory,
+            segment_bytes=segment_bytes,
+            max_bytes=NO_BOUND,
+            checkpoint=Checkpoint(epoch=self.journal.epoch, offset=self.released),
         )
 
     @invariant()

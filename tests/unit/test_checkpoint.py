@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from amikafka_tail import checkpoint
-from amikafka_tail.checkpoint import Checkpoint
+from amikafka_tail.checkpoint import Checkpoint, DamagedCheckpoint
 from amikafka_tail.errors import JournalError
 
 OLD = Checkpoint(epoch="one", offset=100)
@@ -92,9 +92,9 @@ def test_others_may_not_read_the_file(path: Path) -> None:
         b'{"version": 1, "epoch": "one", "offset": "many"}',
     ],
 )
-def test_a_damaged_file_is_an_error_that_says_the_way_out(path: Path, content: bytes) -> None:
+def test_a_damaged_file_is_an_error_that_says_so(path: Path, content: bytes) -> None:
     path.write_bytes(content)
-    with pytest.raises(JournalError, match=r"checkpoint\.json: is damaged .* move it away"):
+    with pytest.raises(DamagedCheckpoint, match=r"checkpoint\.json: is damaged "):
         checkpoint.load(path)
 
 

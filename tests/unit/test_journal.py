@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from amikafka_tail.ami.framing import END
+from amikafka_tail.checkpoint import Checkpoint
 from amikafka_tail.config.identity import Identity
 from amikafka_tail.errors import JournalError
 from amikafka_tail.journal import BOUNDARY, Dropped, Journal, Moment
@@ -40,9 +41,18 @@ class Journals:
         self.opened: list[Journal] = []
         self._directory = directory
 
-    def __call__(self, directory: Path | None = None, **options: int) -> Journal:
+    def __call__(
+        self, directory: Path | None = None, *, start_at: int | None = None, **options: int
+    ) -> Journal:
         limits = {"segment_bytes": 100, "max_bytes": 100_000, **options}
-        journal = Journal(directory or self._directory, **limits)
+        directory = directory or self._directory
+        checkpoint = None
+        if start_at is not None:
+            epoch = directory / "epoch"
+            checkpoint = Checkpoint(
+                epoch=epoch.read_text().strip() if epoch.exists() else "a", offset=start_at
+            )
+        journal = Journal(directory, **limits, checkpoint=checkpoint)
         self.opened.append(journal)
         return journal
 

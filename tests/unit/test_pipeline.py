@@ -17,9 +17,10 @@ from amikafka_tail.config.identity import Identity
 from amikafka_tail.dead_letters import DeadLetters
 from amikafka_tail.errors import TryLater
 from amikafka_tail.journal import Journal
+from amikafka_tail.messages import Filter, Messages, Route, chain
 from amikafka_tail.metrics import Counters
 from amikafka_tail.payload import Payload
-from amikafka_tail.pipeline import FIRST_RETRY, LONGEST_RETRY, Filter, Messages, Pipeline, Route, chain
+from amikafka_tail.pipeline import FIRST_RETRY, LONGEST_RETRY, Pipeline
 from amikafka_tail.producer import KafkaError, KafkaException
 from amikafka_tail.reader import StreamReader
 
@@ -145,11 +146,11 @@ class FailingDeadLetters(DeadLetters):
         super().__init__(path)
         self.failures = failures
 
-    def keep(self, raw: bytes, **more: Any) -> None:
+    def keep(self, raw: bytes, **more: Any) -> int:
         if self.failures:
             self.failures -= 1
             raise OSError(28, "No space left on device")
-        super().keep(raw, **more)
+        return super().keep(raw, **more)
 
 
 class World:

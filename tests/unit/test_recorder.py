@@ -141,9 +141,9 @@ class Disk(Journal):
         self._check()
         super().append(data, now_ms)
 
-    def begin_connection(self, identity: Identity, now_ms: int) -> None:
+    def begin_connection(self, identity: Identity, now_ms: int, *, lost_ms: int = 0) -> None:
         self._check()
-        super().begin_connection(identity, now_ms)
+        super().begin_connection(identity, now_ms, lost_ms=lost_ms)
 
 
 class Clock:
@@ -571,8 +571,8 @@ def test_an_asterisk_whose_answer_had_to_wait_for_the_disk_is_not_given_up(world
 
 def test_what_came_with_the_login_waits_for_a_full_disk(world: World) -> None:
     class FullAfterTheMark(Disk):
-        def begin_connection(self, identity: Identity, now_ms: int) -> None:
-            super().begin_connection(identity, now_ms)
+        def begin_connection(self, identity: Identity, now_ms: int, *, lost_ms: int = 0) -> None:
+            super().begin_connection(identity, now_ms, lost_ms=lost_ms)
             self.full = True
 
     world.journal.__class__ = FullAfterTheMark

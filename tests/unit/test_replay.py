@@ -12,8 +12,8 @@ import pytest
 from amikafka_tail.ami.event import Event
 from amikafka_tail.config.identity import Identity
 from amikafka_tail.dead_letters import DeadLetters
+from amikafka_tail.messages import Messages, Route
 from amikafka_tail.metrics import Counters
-from amikafka_tail.pipeline import Messages, Route
 from amikafka_tail.reader import StreamReader
 from amikafka_tail.replay import Printer, Progress, Recording, replay
 

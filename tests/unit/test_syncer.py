@@ -57,10 +57,8 @@ def syncers(disk: Disk, path: Path) -> Iterator[Callable[[float], Syncer]]:
     def make(interval: float) -> Syncer:
         syncer = Syncer(
             path,
-            epoch="one",
             stored=0,
-            position=lambda: disk.position,
-            bookmark=lambda: None,
+            released=lambda: Checkpoint(epoch="one", offset=disk.position),
             end=lambda: disk.end,
             sync=disk.sync,
             interval=interval,

@@ -16,6 +16,7 @@ import pytest
 
 from amikafka_tail.ami.event import Event
 from amikafka_tail.config.identity import Identity
+from amikafka_tail.gaps import Gap
 from amikafka_tail.metrics import Counters
 from amikafka_tail.sources.eventlog import EventLogOptions, EventLogSource
 from amikafka_tail.sources.logs import LogsReader
@@ -60,6 +61,7 @@ class World:
         self.options: dict[str, Any] = {"path": (str(self.path),)}
         self.stored: dict[str, Any] | None = None
         self.torn: list[Unpublishable] = []
+        self.gaps: list[Gap] = []
         self.versions: list[str] = []
         self.names: list[str] = []
         self._clock = 1_700_000_000
@@ -68,6 +70,7 @@ class World:
     @property
     def reader(self) -> LogsReader:
         if self._reader is None:
+            self.released = 0
             self._reader = EventLogSource(EventLogOptions(**self.options)).open(
                 position=0,
                 bookmark=self.stored,
@@ -102,18 +105,21 @@ class World:
                 idle += 1
                 continue
             for each in chunk.events:
-                if isinstance(each, Event):
+                if isinstance(each, Gap):
+                    self.gaps.append(each)
+                elif isinstance(each, Event):
                     numbers.append(int((each.get("Number") or "").rstrip("x")))
                 else:
                     self.torn.append(each)
         if deliver:
-            self.reader.release(self.reader.position)
+            self.released = self.reader.position
+            self.reader.release(self.released)
         return numbers
 
     def restart(self) -> None:
         """Begin again at what has been delivered, as after a crash."""
         if self._reader is not None:
-            self.stored = json.loads(json.dumps(self._reader.bookmark()))
+            self.stored = json.loads(json.dumps(self._reader.bookmark(self.released)))
             self._reader.close()
             self._reader = None
 
@@ -222,6 +228,7 @@ def test_gaps_in_the_numbers_are_counted_and_said(world: World, caplog: pytest.L
         world.read()
     assert world.counters.gaps == 3
     assert "events are missing" in caplog.text
+    assert [(gap.get("Reason"), gap.get("LostEvents")) for gap in world.gaps] == [("SequenceGap", "3")]
 
 
 def test_an_asterisk_that_starts_again_counts_again(world: World) -> None:

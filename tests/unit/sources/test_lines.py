@@ -97,7 +97,7 @@ def test_rotated_and_compressed_files_are_read_from_the_bookmark_on(tmp_path: Pa
     path.write_bytes(b"1 a\n2 b\n")
     reader = opened(path)
     assert texts(read(reader)) == ["a", "b"]
-    bookmark = reader.bookmark()
+    bookmark = reader.bookmark(reader.position)
     with path.open("ab") as file:
         file.write(b"3 c\n")
     (tmp_path / "log.2.gz").write_bytes(gzip.compress(path.read_bytes()))

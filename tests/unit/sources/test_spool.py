@@ -40,6 +40,7 @@ class World:
     @property
     def reader(self) -> SpoolReader:
         if self._reader is None:
+            self.released = 0
             self._reader = SpoolReader(
                 SpoolOptions(directory=self.directory, **self.options),
                 bookmark=self.bookmark,
@@ -67,12 +68,13 @@ class World:
                 else:
                     self.torn.append(each)
         if deliver:
-            self.reader.release(self.reader.position)
+            self.released = self.reader.position
+            self.reader.release(self.released)
         return numbers
 
     def restart(self) -> None:
         if self._reader is not None:
-            self.bookmark = json.loads(json.dumps(self._reader.bookmark()))
+            self.bookmark = json.loads(json.dumps(self._reader.bookmark(self.released)))
             self._reader.close()
             self._reader = None
 

@@ -1,0 +1,67 @@
+"""What becomes of events before they are sent: which of them, as what, and with what around it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from amikafka_tail.ami.event import Event
+from amikafka_tail.config.identity import Identity
+from amikafka_tail.envelope import Envelope
+from amikafka_tail.payload import Payload
+
+Filter = Callable[[Event], "bool | Event | None"]
+
+
+class Route(NamedTuple):
+    """How the events of one Asterisk become messages."""
+
+    envelope: Envelope
+    render: Callable[[Event], bytes | Payload]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Messages:
+    """What becomes of events, as the configuration says.
+
+    `choose` returns the event to publish or `None`; it is `None` itself where every event is published.
+    `route` makes the envelope and the renderer for an identity; `fallback` is who the Asterisk is as long as
+    the log does not say. With `gap_events` what is missing is published, too.
+    """
+
+    topic: str
+    format_name: str
+    choose: Callable[[Event], Event | None] | None
+    route: Callable[[Identity], Route]
+    fallback: Identity
+    gap_events: bool = False
+
+
+class FilterFailed(Exception):
+    """A filter raised; its own exception is the cause."""
+
+
+def chain(filters: Sequence[tuple[str, Filter]]) -> Callable[[Event], Event | None] | None:
+    """Make one function of named filters, `None` of none. It raises `FilterFailed` with the filter's name."""
+    if not filters:
+        return None
+
+    def choose(event: Event) -> Event | None:
+        for name, keep in filters:
+            try:
+                verdict = keep(event)
+            except Exception as error:
+                raise FilterFailed(name) from error
+            if verdict is not True:
+                if verdict is None or verdict is False:
+                    return None
+                if not isinstance(verdict, Event):
+                    error = TypeError(
+                        f"the filter returned {type(verdict).__name__}, not bool, Event or None"
+                    )
+                    raise FilterFailed(name) from error
+                event = Event(verdict.raw, event.position, verdict.captured_ms or event.captured_ms)
+        return event
+
+    return choose

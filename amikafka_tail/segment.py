@@ -1,0 +1,95 @@
+"""One segment of the journal: a file of bytes, and a file that says when they came."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+from array import array
+from bisect import bisect_right
+from pathlib import Path
+from typing import NamedTuple
+
+_MOVE = struct.Struct("=QQ")
+_KEEP_SIZE, _PUNCH_HOLE = 1, 2
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
+
+
+class Moment(NamedTuple):
+    """From `offset` on, bytes were taken from Asterisk at `captured_ms`."""
+
+    offset: int
+    captured_ms: int
+
+
+class Segment:
+    """One segment, kept open for reading; the last one is open for writing too."""
+
+    def __init__(self, directory: Path, start: int, *, create: bool = False) -> None:
+        self.path = directory / f"{start:020d}.log"
+        self.times_path = self.path.with_suffix(".times")
+        self.start = start
+        flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
+        self.fd = os.open(self.path, flags, 0o640)
+        try:
+            self.times_fd = os.open(self.times_path, flags | os.O_CREAT, 0o640)
+        except OSError:
+            os.close(self.fd)
+            raise
+        self.end = start + os.fstat(self.fd).st_size
+        self.readable_from = start + _first_data(self.fd)
+        # A crash may have left half a pair.
+        self.times_size = os.fstat(self.times_fd).st_size // _MOVE.size * _MOVE.size
+        self._offsets = array("Q")
+        self._times = array("Q")
+
+    def moments(self, start: int, end: int) -> list[Moment]:
+        """Return the moments that hold between two offsets, the first for `start` itself."""
+        offsets, times = self._offsets, self._times
+        if (loaded := len(offsets) * _MOVE.size) < self.times_size:
+            pairs = array("Q", os.pread(self.times_fd, self.times_size - loaded, loaded))
+            offsets += pairs[::2]
+            times += pairs[1::2]
+        first = max(bisect_right(offsets, start) - 1, 0)
+        last = bisect_right(offsets, end)
+        found = list(map(Moment, offsets[first:last], times[first:last]))
+        if not found or found[0].offset > start:
+            # The note of when these bytes came did not survive; what came next is the nearest that is known.
+            known = times[0] if times else int(os.fstat(self.fd).st_mtime * 1000)
+            found.insert(0, Moment(start, known))
+        return found
+
+    def read(self, position: int, size: int) -> bytes:
+        """Return up to `size` bytes at `position`; none where the segment has none."""
+        size = min(size, self.end - position)
+        return os.pread(self.fd, size, position - self.start) if size > 0 else b""
+
+    def note(self, now_ms: int) -> None:
+        """Note when the bytes came that are written next. Raises `OSError`."""
+        self.times_size += os.pwrite(self.times_fd, _MOVE.pack(self.end, now_ms), self.times_size)
+
+    def free(self, position: int) -> None:
+        """Give the disk back what stands before an offset, where the file system can do that."""
+        length = min(position, self.end) - self.start
+        if length > 0 and not _libc.fallocate(self.fd, _PUNCH_HOLE | _KEEP_SIZE, 0, length):
+            self.readable_from = self.start + length
+
+    def close(self) -> None:
+        """Close its files."""
+        os.close(self.fd)
+        os.close(self.times_fd)
+
+    def delete(self) -> None:
+        """Close and delete its files."""
+        self.close()
+        self.path.unlink(missing_ok=True)
+        self.times_path.unlink(missing_ok=True)
+
+
+def _first_data(fd: int) -> int:
+    """Return where a file's data begins: behind what `Journal.free` gave back, in whole pages."""
+    try:
+        return os.lseek(fd, 0, os.SEEK_DATA)
+    except OSError:  # there is none
+        return os.fstat(fd).st_size
