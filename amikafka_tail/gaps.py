@@ -30,4 +30,5 @@ def gap(reason: Reason, position: int, captured_ms: int, **fields: object) -> Ga
 
 
 def _printable(text: str) -> str:
-    return "".join(char if char.isprintable() else " " for char in text.strip().partition("\n")[0])[:500]
+    first = text.strip().partition("\n")[0].strip()
+    return "".join(char if char.isprintable() else " " for char in first)[:500]

@@ -341,8 +341,9 @@ class Journal:
             # A crash may have left half a line; the connection it noted had not begun.
             with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
                 fields = json.loads(line)
-                offset, lost, begun = (int(fields.pop(name, 0)) for name in ("offset", "lost_ms", "begun_ms"))
-                connections.append(_Connection(offset, Identity(**fields), lost, begun))
+                offset = int(fields.pop("offset"))
+                lost_ms, begun_ms = int(fields.pop("lost_ms", 0)), int(fields.pop("begun_ms", 0))
+                connections.append(_Connection(offset, Identity(**fields), lost_ms, begun_ms))
         needed = [each for each in connections if each.offset > self.start]
         current = [each for each in connections if each.offset <= self.start][-1:]
         connections = current + needed

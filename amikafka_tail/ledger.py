@@ -80,11 +80,12 @@ class Ledger:
         return len(self._receipts)
 
     def abandon(self) -> int:
-        """Forget what is open, to read it again; return the offset to go back to.
+        """Forget every receipt, to read their chunks again; return the offset to go back to.
+
+        What is delivered and not settled yet is forgotten too: settle first where it counts by itself.
 
         Reports that still come for abandoned messages go to receipts that nobody looks at any more.
         """
-        self.settle()
         self._receipts.clear()
         self.failures = []
         return self.position

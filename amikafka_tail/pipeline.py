@@ -275,7 +275,9 @@ class Pipeline:
         """Send what takes the place of a message that failed. Raises `DeliveryFailed` where that fails."""
         try:
             key, headers, moment_ms = self._route.envelope(event)
-            value, headers = unpack(self._route.render(event), headers)
+            value = self._route.render(event)
+            if type(value) is not bytes:
+                value, headers = unpack(value, headers)
             report = receipt.report
             self.producer.produce(self._messages.topic, value, key, -1, report, report, moment_ms, headers)
         except Exception as error:
@@ -316,6 +318,8 @@ class Pipeline:
 
     def _go_back(self, reason: str) -> None:
         """Begin again at the checkpoint with a fresh producer, after a while."""
+        if self._transactions is None:
+            self.ledger.settle()
         position = self.ledger.abandon()
         self._counters.rewinds += 1
         log.error(

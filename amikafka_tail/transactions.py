@@ -181,14 +181,14 @@ class Transactions:
             self._created = True
         producer.open(OPEN_SECONDS)
         packed = self._topic.last(OPEN_SECONDS)
+        taken_over, self._is_taken_over = self._is_taken_over, True
         if packed is None:
             return None
-        if self._is_taken_over and packed != self._known and self._owner_of(packed) != self._owner:
+        if taken_over and packed != self._known and self._owner_of(packed) != self._owner:
             raise Fenced(
                 f"another amikafka publishes as {self._topic.key.decode()}, too: this one goes on recording"
                 " and publishes nothing any more; give each Asterisk an entity_id of its own, then restart"
             )
-        self._is_taken_over = True
         self._known = packed
         try:
             return unpack(packed, f"the checkpoint in {self._topic.topic}")

@@ -176,3 +176,13 @@ def test_a_process_that_is_killed_while_it_stores_leaves_a_whole_one(path: Path)
         assert left is not None
         assert left.offset >= stored.offset
         offset = left.offset
+
+
+def test_what_is_packed_can_be_unpacked_with_more_in_it() -> None:
+    assert checkpoint.unpack(checkpoint.pack(NEW, owner="somebody"), "here") == NEW
+
+
+@pytest.mark.parametrize("packed", [b'{"version": 1, "epoch": "a", "offset": -1}', b"[" * 100_000])
+def test_what_cannot_be_a_checkpoint_is_damaged(packed: bytes) -> None:
+    with pytest.raises(DamagedCheckpoint, match=r"^here: is damaged"):
+        checkpoint.unpack(packed, "here")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import resource
 import time
@@ -132,3 +133,15 @@ def test_a_line_of_something_else_is_named(path: Path, line: str) -> None:
     lines = [*path.read_bytes().splitlines(), b"", line.encode()]
     with pytest.raises(InputError, match=r"^letters:3: is no line of a dead-letter file"):
         list(read(lines, "letters"))
+
+
+def test_entries_that_had_to_go_are_counted_and_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    letters = DeadLetters(tmp_path / "dead.jsonl", max_bytes=200)
+    with caplog.at_level(logging.ERROR):
+        forgotten = sum(letters.keep(b"Event: A", position=number, reason="x") for number in range(20))
+    kept = [*read((tmp_path / "dead.jsonl.1").open("rb"), "1"), *read(letters.path.open("rb"), "0")]
+    assert forgotten + len(kept) == 20
+    assert forgotten > 0
+    assert "forgotten_letters=" in caplog.text

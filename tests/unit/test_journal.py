@@ -838,3 +838,30 @@ def test_a_sync_in_another_thread_does_not_mind_what_the_first_one_does(journals
         done.set()
         thread.join()
     assert errors == []
+
+
+# The epoch.
+
+
+def test_the_epoch_is_the_checkpoints_and_outlives_it(journals: Journals, directory: Path) -> None:
+    journal = journals(start_at=0)
+    assert journal.epoch == "a"
+    journals.close(journal)
+    assert journals().epoch == "a"
+
+
+def test_a_checkpoint_of_another_journal_is_refused(journals: Journals, directory: Path) -> None:
+    journals.close(journals())
+    with pytest.raises(JournalError, match=r"of another journal .* move the checkpoint away"):
+        Journal(directory, segment_bytes=100, max_bytes=1000, checkpoint=Checkpoint(epoch="b", offset=0))
+    assert journals().epoch != "b", "the lock is free again"
+
+
+def test_when_the_last_byte_came_is_known(journals: Journals) -> None:
+    journal = journals()
+    assert journal.last_moment() is None
+    journal.append(b"x" * 150, NOW)
+    journal.append(b"y", NOW + 7)
+    assert journal.last_moment() == NOW + 7
+    journal.roll()
+    assert journal.last_moment() == NOW + 7

@@ -96,8 +96,18 @@ def test_abandoning_goes_back_to_what_is_delivered() -> None:
     deliver(sent(ledger, 0, 100, messages=1))
     sent(ledger, 100, 200, messages=1)
     deliver(sent(ledger, 200, 300, messages=1))
+    ledger.settle()
     assert ledger.abandon() == 100
     assert (ledger.open_receipts, ledger.failures, ledger.position) == (0, [], 100)
+
+
+def test_what_is_delivered_but_not_settled_is_abandoned_too() -> None:
+    ledger = Ledger(0)
+    deliver(sent(ledger, 0, 100, messages=1))
+    assert ledger.finished
+    assert ledger.end == 100
+    assert ledger.abandon() == 0
+    assert not ledger.finished
 
 
 def test_reports_for_abandoned_chunks_change_nothing() -> None:

@@ -939,3 +939,36 @@ def test_the_store_holds_the_connection_that_is_recorded(world: World) -> None:
     world.collect_until(lambda: world.counters.connections == 2)
     assert set(world.store.kept) == {"other-socket", "other-pipe-in", "other-pipe-out"}
     assert os.fstat(world.store.kept["other-socket"]).st_ino == os.fstat(new.socket.fileno()).st_ino
+
+
+# What was lost.
+
+
+def test_how_long_there_was_no_connection_is_said_and_counted(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    connection = world.connect()
+    connection.asterisk.close()
+    world.collect_until(lambda: not world.recorder.connected)
+    world.clock.now += 12.5
+    with caplog.at_level(logging.ERROR):
+        world.connect()
+    assert "there was no connection for 12.5 s: what happened meanwhile is lost" in caplog.text
+    assert (world.counters.disconnections, world.counters.disconnected_seconds) == (1, 12.5)
+
+
+def test_a_new_process_without_a_hand_over_says_it_too(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.journal.append(FIRST, NOW - 60_000)
+    with caplog.at_level(logging.ERROR):
+        world.connect()
+    assert "there was no connection for 60.0 s" in caplog.text
+    assert world.counters.disconnections == 1
+
+
+def test_the_first_connection_of_all_is_no_gap(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.ERROR):
+        world.connect()
+    assert not caplog.records
+    assert world.counters.disconnections == 0

@@ -1,0 +1,356 @@
+"""Transactions against a Kafka of a few lines that commits all of a transaction or nothing of it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from amikafka_tail import reader as reader_module
+from amikafka_tail.ami.framing import END
+from amikafka_tail.checkpoint import Checkpoint, unpack
+from amikafka_tail.config.identity import Identity
+from amikafka_tail.dead_letters import DeadLetters
+from amikafka_tail.errors import DeliveryFailed
+from amikafka_tail.journal import Journal
+from amikafka_tail.messages import Messages, Route
+from amikafka_tail.metrics import Counters
+from amikafka_tail.pipeline import Pipeline
+from amikafka_tail.producer import KafkaError
+from amikafka_tail.reader import StreamReader
+from amikafka_tail.transactions import Transactions
+
+NOBODY = Identity(entity_id="x", system_name="", asterisk_version="", hostname="vm")
+TOO_LARGE = KafkaError(KafkaError.MSG_SIZE_TOO_LARGE)
+TIMED_OUT = KafkaError(KafkaError._MSG_TIMED_OUT)
+BOUND = 20.0
+
+
+class Message:
+    def __init__(self, value: bytes) -> None:
+        self._value = value
+
+    def value(self) -> bytes:
+        return self._value
+
+
+@dataclass
+class Kafka:
+    """What was committed; `generation` says who may write."""
+
+    events: list[bytes] = field(default_factory=list)
+    checkpoints: list[bytes] = field(default_factory=list)
+    commits: int = 0
+    aborted: int = 0
+    generation: int = 0
+    fails: Callable[[bytes], KafkaError | None] = lambda _value: None
+    before_commit: Callable[[], None] = lambda: None
+    after_commit: Callable[[], None] = lambda: None
+    before_open: Callable[[], None] = lambda: None
+    topic: str = "t.checkpoints"
+    partition: int = 0
+    key: bytes = b"x/manager"
+
+    def create(self, seconds: float) -> None:
+        pass
+
+    def last(self, seconds: float) -> bytes | None:
+        return self.checkpoints[-1] if self.checkpoints else None
+
+
+class Producer:
+    fatal: str | None = None
+    has_room = True
+
+    def __init__(self, kafka: Kafka) -> None:
+        self._kafka = kafka
+        self._generation = -1
+        self._queue: list[tuple[bytes, Callable[[Any, Any], None]]] = []
+        self._sent: list[bytes] = []
+        self._added: list[bytes] = []
+        self._open = False
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def open(self, seconds: float) -> None:
+        self._kafka.before_open()
+        self._kafka.generation += 1
+        self._generation = self._kafka.generation
+
+    def begin(self) -> None:
+        assert not self._open
+        self._open = True
+
+    def produce(self, *arguments: Any) -> None:
+        assert self._open, "librdkafka would refuse this"
+        _, value, _, _, report, _, _, _ = arguments
+        self._queue.append((value, report))
+
+    def poll(self, seconds: float) -> int:
+        queue, self._queue = self._queue, []
+        for value, report in queue:
+            error = self._kafka.fails(value)
+            self._sent += [value] if error is None else []
+            report(error, Message(value))
+        return len(queue)
+
+    def add(self, topic: str, partition: int, key: bytes, value: bytes) -> None:
+        assert self._open
+        assert (topic, partition, key) == ("t.checkpoints", 0, b"x/manager")
+        self._added.append(value)
+
+    def commit(self, seconds: float) -> None:
+        assert not self._queue, "a message was on its way"
+        self._kafka.before_commit()
+        if self._generation != self._kafka.generation:
+            raise DeliveryFailed("fenced")
+        self._kafka.events += self._sent
+        self._kafka.checkpoints += self._added
+        self._kafka.commits += 1
+        self._sent, self._added, self._open = [], [], False
+        self._kafka.after_commit()
+
+    def discard(self) -> None:
+        self._kafka.aborted += bool(self._sent)
+
+
+class World:
+    def __init__(self, directory: Path) -> None:
+        self.now = 0.0
+        self.kafka = Kafka()
+        self.counters = Counters()
+        self.synced: list[int] = []
+        self.journal = Journal(directory / "journal", segment_bytes=1 << 20, max_bytes=1 << 30)
+        self.dead_letters = DeadLetters(directory / "dead-letter.jsonl")
+        self.keeps: Callable[[bytes], bool] = lambda _raw: True
+        self.gap_events = False
+        self._written = 0
+
+    def pipeline(self, position: int = 0, owner: str = "one") -> Pipeline:
+        transactions = Transactions(
+            lambda: Producer(self.kafka),
+            self.kafka,
+            owner=owner,
+            checkpoint=lambda offset: Checkpoint(epoch=self.journal.epoch, offset=offset),
+            sync=lambda: self.synced.append(self.journal.end),
+            interval=0.1,
+            clock=lambda: self.now,
+        )
+        return Pipeline(
+            StreamReader(self.journal, position, counters=self.counters),
+            messages=Messages(
+                topic="t",
+                format_name="raw",
+                choose=lambda event: event if self.keeps(event.raw) else None,
+                route=lambda _: Route(lambda each: (None, [], 0), lambda each: each.raw),
+                fallback=NOBODY,
+                gap_events=self.gap_events,
+            ),
+            connect=transactions.connect,
+            dead_letters=self.dead_letters,
+            counters=self.counters,
+            clock=lambda: self.now,
+            transactions=transactions,
+            resume=self.resume,
+        )
+
+    def resume(self, committed: Checkpoint) -> StreamReader | None:
+        if committed.epoch != self.journal.epoch:
+            return None
+        return StreamReader(self.journal, committed.offset, counters=self.counters)
+
+    def write(self, count: int) -> list[bytes]:
+        events = [b"Event: A\r\nNumber: %d" % (self._written + number) for number in range(count)]
+        self._written += count
+        self.journal.append(b"".join(event + END for event in events), 0)
+        return events
+
+    def turn(self, pipeline: Pipeline) -> None:
+        """One round of the loop; time goes on, and threads have a moment."""
+        pipeline.step()
+        self.now += 0.03 if pipeline.paused_until is None else 1.0
+        if pipeline.waiting:
+            time.sleep(0.0005)
+
+    def run(self, pipeline: Pipeline, until: Callable[[], bool] | None = None) -> None:
+        end = time.monotonic() + BOUND
+        while not (until() if until else pipeline.exhausted):
+            assert time.monotonic() < end
+            self.turn(pipeline)
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    monkeypatch.setattr(reader_module, "CHUNK", 200)
+    made = World(tmp_path)
+    yield made
+    made.journal.close()
+
+
+def test_events_and_the_checkpoint_behind_them_are_committed_together(world: World) -> None:
+    events = world.write(100)
+    pipeline = world.pipeline()
+    world.run(pipeline)
+    assert world.kafka.events == events
+    assert 1 < world.kafka.commits < 50, "not one for each chunk, and not one for all"
+    last = unpack(world.kafka.checkpoints[-1], "here")
+    assert last == Checkpoint(epoch=world.journal.epoch, offset=world.journal.end)
+    assert pipeline.ledger.position == world.journal.end
+    assert json.loads(world.kafka.checkpoints[-1])["owner"] == "one"
+
+
+def test_nothing_is_released_before_the_commit_has_succeeded(world: World) -> None:
+    world.write(10)
+    pipeline = world.pipeline()
+    positions: list[int] = []
+    world.kafka.before_commit = lambda: positions.append(pipeline.ledger.position)
+    world.run(pipeline)
+    assert positions[0] == 0
+
+
+def test_the_journal_is_on_the_disk_before_an_offset_is_committed(world: World) -> None:
+    world.write(10)
+    pipeline = world.pipeline()
+    world.kafka.before_commit = lambda: world.synced.append(-1)
+    world.run(pipeline)
+    assert world.synced[:2] == [world.journal.end, -1]
+
+
+def test_where_everything_is_filtered_nothing_is_committed(world: World) -> None:
+    world.write(50)
+    world.keeps = lambda _raw: False
+    pipeline = world.pipeline()
+    world.run(pipeline)
+    assert world.kafka.commits == 0
+    assert pipeline.ledger.position == world.journal.end
+    world.keeps = lambda _raw: True
+    events = world.write(5)
+    world.run(pipeline)
+    assert world.kafka.events == events
+    assert not pipeline.waiting
+
+
+@pytest.mark.parametrize("moment", ["before_commit", "after_commit"])
+def test_a_commit_that_fails_or_whose_answer_is_lost_repeats_nothing(world: World, moment: str) -> None:
+    failures = [3, 2, 1]
+
+    def fail() -> None:
+        if failures and world.kafka.commits > 1:
+            failures.pop()
+            raise DeliveryFailed("the connection broke")
+
+    setattr(world.kafka, moment, fail)
+    events = world.write(100)
+    pipeline = world.pipeline()
+    world.run(pipeline)
+    assert world.kafka.events == events
+    assert world.counters.rewinds >= 2
+
+
+def test_a_message_that_times_out_takes_its_transaction_with_it(world: World) -> None:
+    failures = [TIMED_OUT, TIMED_OUT]
+    world.kafka.fails = lambda value: failures.pop() if failures and b"Number: 7" in value else None
+    events = world.write(100)
+    world.run(world.pipeline())
+    assert world.kafka.events == events
+    assert world.kafka.aborted == 2
+
+
+def test_a_message_that_is_refused_for_ever_is_left_out_of_the_next_attempt(world: World) -> None:
+    world.kafka.fails = lambda value: TOO_LARGE if value.endswith(b"Number: 7") else None
+    events = world.write(100)
+    world.run(world.pipeline())
+    del events[7]
+    assert world.kafka.events == events
+    assert len(world.dead_letters.path.read_text().splitlines()) == 1
+
+
+def test_the_gap_that_it_leaves_is_published_in_its_place(world: World) -> None:
+    world.gap_events = True
+    world.kafka.fails = lambda value: TOO_LARGE if value.endswith(b"Number: 7") else None
+    events = world.write(10)
+    world.run(world.pipeline())
+    assert b"Reason: SetAside" in world.kafka.events[7]
+    del world.kafka.events[7], events[7]
+    assert world.kafka.events == events
+
+
+def test_another_process_goes_on_where_the_last_commit_ended(world: World) -> None:
+    events = world.write(100)
+    first = world.pipeline()
+    world.run(first, lambda: world.kafka.commits == 2)
+    second = world.pipeline(0, "two")  # its own note of where it was is older than the commit
+    world.run(second)
+    assert world.kafka.events == events
+
+
+def test_a_process_that_was_thought_dead_writes_nothing_any_more(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    events = world.write(100)
+    zombie = world.pipeline()
+    world.run(zombie, lambda: world.kafka.commits == 2)
+    world.run(world.pipeline(0, "two"))
+    with caplog.at_level(logging.ERROR):
+        for _ in range(300):
+            world.turn(zombie)
+    assert world.kafka.events == events
+    assert "another amikafka publishes as x/manager" in caplog.text
+    more = world.write(5)
+    before = world.kafka.generation
+    for _ in range(100):
+        world.turn(zombie)
+    assert world.kafka.generation == before, "it would shut out the other"
+    assert not set(more) & set(world.kafka.events)
+
+
+def test_a_process_that_was_shut_out_by_nobody_who_published_takes_over_again(world: World) -> None:
+    events = world.write(100)
+    pipeline = world.pipeline()
+    world.run(pipeline, lambda: world.kafka.commits == 2)
+    world.kafka.generation += 1  # as after a transaction that took too long
+    world.run(pipeline)
+    assert world.kafka.events == events
+
+
+@pytest.mark.parametrize("stored", [b"\xff", b"{}", b'{"version": 1, "epoch": "other", "offset": 9999}'])
+def test_a_checkpoint_that_is_not_ours_changes_nothing(world: World, stored: bytes) -> None:
+    world.kafka.checkpoints.append(stored)
+    events = world.write(20)
+    world.run(world.pipeline())
+    assert world.kafka.events == events
+
+
+def test_as_long_as_kafka_is_away_nothing_is_read_and_attempts_are_rare(world: World) -> None:
+    def away() -> None:
+        raise DeliveryFailed("nobody answers")
+
+    events = world.write(20)
+    pipeline = world.pipeline()
+    world.kafka.before_open = away
+    world.run(pipeline, lambda: world.now > 200)
+    assert 5 <= world.counters.rewinds <= 20
+    assert world.counters.events == 0
+    world.kafka.before_open = lambda: None
+    world.run(pipeline)
+    assert world.kafka.events == events
+
+
+def test_an_unexpected_error_is_one_more_reason_to_try_again(world: World) -> None:
+    errors: list[Exception] = [OSError(5, "Input/output error"), RuntimeError("what?")]
+
+    def fail() -> None:
+        if errors:
+            raise errors.pop()
+
+    world.kafka.before_commit = fail
+    events = world.write(20)
+    world.run(world.pipeline())
+    assert world.kafka.events == events
