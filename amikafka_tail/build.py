@@ -102,10 +102,10 @@ def _callable(settings: Settings, registration: Registration, *arguments: object
     return cast("Callable[[Event], Any]", made)
 
 
-def producer(settings: Settings) -> Producer:
-    """Make a producer. Raises `ConfigError` where librdkafka refuses a property."""
+def producer(settings: Settings, batch_size: int | None = None) -> Producer:
+    """Make a producer, of its own batch size if one is given. Raises `ConfigError`."""
     properties = {name: value for name, value in settings.properties.items() if name != TRANSACTIONAL_ID}
-    return _producer(Producer, settings, properties)
+    return _producer(Producer, settings, properties, batch_size)
 
 
 def try_producer(settings: Settings) -> None:
@@ -134,7 +134,7 @@ def transactions(
         properties, topic=settings.topic + CHECKPOINTS, key=publisher.encode(), logger=librdkafka_log
     )
     return Transactions(
-        lambda: _producer(TransactionalProducer, settings, properties),
+        lambda batch_size: _producer(TransactionalProducer, settings, properties, batch_size),
         topic,
         owner=owner,
         checkpoint=checkpoint,
@@ -148,7 +148,10 @@ def _no_checkpoint(position: int) -> Checkpoint:
     return Checkpoint(epoch="", offset=position)
 
 
-def _producer(kind: type[P], settings: Settings, properties: Mapping[str, str]) -> P:
+def _producer(kind: type[P], settings: Settings, properties: Mapping[str, str], batch_size: int | None) -> P:
+    if batch_size is not None:
+        largest = int(properties.get("batch.size", batch_size))
+        properties = {**properties, "batch.size": str(min(batch_size, largest))}
     return kind(
         properties,
         origins=settings.property_origins,

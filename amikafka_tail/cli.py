@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from zlib import crc32
 
@@ -168,7 +169,9 @@ def replay_command(options: argparse.Namespace) -> int:
             inputs,
             delivered=delivered,
             messages=messages,
-            connect=lambda: replay.Printer(sys.stdout) if to_output else build.producer(configuration),
+            connect=replay.Printer(sys.stdout).connect
+            if to_output
+            else partial(build.producer, configuration),
             dead_letters=DeadLetters(options.dead_letter),
             counters=counters,
             out=sys.stderr,

@@ -16,6 +16,7 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from pathlib import Path
 
@@ -139,7 +140,7 @@ def _carry(path: Path, asterisk: RecordedAsterisk, count: int) -> tuple[Counters
     pipeline = Pipeline(
         StreamReader(journal, 0, counters=counters),
         messages=build.messages(configuration, registry),
-        connect=lambda: build.producer(configuration),
+        connect=partial(build.producer, configuration),
         dead_letters=DeadLetters(directory / "dead-letter.jsonl"),
         counters=counters,
         clock=time.monotonic,

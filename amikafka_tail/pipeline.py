@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from traceback import format_exception, format_exception_only
 
 from amikafka_tail.ami.event import Event
+from amikafka_tail.batching import Batching, Connect
 from amikafka_tail.checkpoint import Checkpoint
 from amikafka_tail.config.identity import Identity
 from amikafka_tail.dead_letters import DeadLetters, Kind
@@ -22,8 +23,7 @@ from amikafka_tail.ledger import Failure, Ledger, Receipt
 from amikafka_tail.messages import FilterFailed, Messages
 from amikafka_tail.metrics import Counters
 from amikafka_tail.payload import unpack, value_of
-from amikafka_tail.producer import KafkaError, KafkaException, describe, is_permanent
-from amikafka_tail.sender import Sender
+from amikafka_tail.producer import KafkaError, KafkaException, describe, is_for_size, is_permanent
 from amikafka_tail.sources.replayable import Reader, Unpublishable
 from amikafka_tail.transactions import Transactions
 
@@ -31,6 +31,8 @@ MAX_UNDELIVERED = 32 * 1024 * 1024
 """How far reading may run ahead of the checkpoint, in bytes: bounds memory where events are large."""
 FIRST_RETRY, LONGEST_RETRY = 1.0, 30.0
 """Seconds to wait before going on after a failure: doubled each time, until something is delivered."""
+STUCK_SECONDS = 300.0
+"""After so long without an acknowledgement a fresh producer is tried: an old one may have lost its way."""
 FIRST_HOLD = 0.05
 """Seconds to wait before a plugin that asked for it is called again: doubled too, up to LONGEST_RETRY."""
 QUIET_HOLD = 1.0
@@ -56,7 +58,7 @@ class Pipeline:
         reader: Reader,
         *,
         messages: Messages,
-        connect: Callable[[], Sender],
+        connect: Connect,
         dead_letters: DeadLetters,
         counters: Counters,
         clock: Callable[[], float],
@@ -66,12 +68,13 @@ class Pipeline:
         self.ledger = Ledger(reader.position)
         self._reader = reader
         self._messages = messages
-        self._connect = connect
+        self._batching = Batching(connect, clock)
         self._dead_letters = dead_letters
         self._counters = counters
         self._clock = clock
         self._retry_after = FIRST_RETRY
         self._resume_at = 0.0
+        self._moved_at = clock()
         self._hold_for = FIRST_HOLD
         self._given_up: dict[int, Gap | None] = {}
         self._sending: Iterator[None] | None = None
@@ -79,7 +82,7 @@ class Pipeline:
         self._route = messages.route(messages.fallback)
         self._transactions = transactions
         self._resume = resume
-        self.producer = connect()
+        self.producer = self._batching.connect()
 
     @property
     def lag(self) -> int:
@@ -120,6 +123,11 @@ class Pipeline:
         if self.paused_until is not None:
             return False
         if self._sending is None:
+            if self._batching.may_end:
+                if self.ledger.open_receipts:
+                    return False
+                self._batching.end()
+                self._reconnect()
             if self._transactions is not None and not self._transactions.may_send:
                 return False
             ahead = self._reader.position - self.ledger.position if self.ledger.open_receipts else 0
@@ -137,6 +145,11 @@ class Pipeline:
                 self._recover()
             if self._settle():
                 self._retry_after = FIRST_RETRY
+                self._moved_at = self._clock()
+            elif not len(self.producer):
+                self._moved_at = self._clock()
+            elif self._clock() - self._moved_at > STUCK_SECONDS:
+                raise DeliveryFailed(f"Kafka has acknowledged nothing for {STUCK_SECONDS:.0f} s")
         except DeliveryFailed as error:
             self._go_back(str(error))
 
@@ -257,8 +270,11 @@ class Pipeline:
         failures = list(self.ledger.failures)
         self.ledger.failures.clear()
         reason = self.producer.fatal
+        were_alone = self._batching.is_alone
         for failure in failures:
             if is_permanent(failure.error):
+                self._batching.refused(for_size=is_for_size(failure.error))
+            if is_permanent(failure.error) and were_alone:
                 in_its_place = self._give_up(self._find(failure), failure.error)
                 if in_its_place is None or self._transactions is not None:
                     failure.receipt.settle_one()
@@ -330,10 +346,14 @@ class Pipeline:
         )
         self._resume_at = self._clock() + self._retry_after
         self._retry_after = min(2 * self._retry_after, LONGEST_RETRY)
-        self.producer.discard()
-        self.producer = self._connect()
         self._sending = None
         self._reader.seek(position)
+        self._moved_at = self._clock()
+        self._reconnect()
+
+    def _reconnect(self) -> None:
+        self.producer.discard()
+        self.producer = self._batching.connect()
 
     def _has_to_wait(self, error: Exception) -> bool:
         """Tell whether a plugin asked to be called again later, and wait if it did."""

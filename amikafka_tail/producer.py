@@ -19,6 +19,7 @@ __all__ = [
     "Producer",
     "TransactionalProducer",
     "describe",
+    "is_for_size",
     "is_permanent",
     "libraries",
 ]
@@ -56,6 +57,11 @@ _NOT_ALLOWED = frozenset(
 def is_permanent(error: KafkaError) -> bool:
     """Tell whether the broker or librdkafka will refuse this one message for ever."""
     return error.code() in _PERMANENT
+
+
+def is_for_size(error: KafkaError) -> bool:
+    """Tell whether the broker found a batch too large."""
+    return error.code() in (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE)
 
 
 def describe(error: KafkaError, topic: str) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
 from amikafka_tail.ami.framing import END
+from amikafka_tail.batching import Connect
 from amikafka_tail.config.identity import Identity
 from amikafka_tail.dead_letters import DeadLetters
 from amikafka_tail.dead_letters import read as read_letters
@@ -128,6 +129,10 @@ class Printer:
     def __len__(self) -> int:
         return 0
 
+    def connect(self, batch_size: int | None = None) -> Sender:  # noqa: ARG002, there are no batches
+        """Return itself."""
+        return self
+
     def produce(
         self,
         topic: str,
@@ -224,7 +229,7 @@ def replay(
     inputs: Sequence[tuple[str, Reader]],
     *,
     messages: Messages,
-    connect: Callable[[], Sender],
+    connect: Connect,
     dead_letters: DeadLetters,
     counters: Counters,
     out: TextIO,

@@ -11,6 +11,7 @@ import socket
 import time
 import uuid
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 
 from amikafka_tail import __version__, build, logs
@@ -95,7 +96,7 @@ class Service:
                 epoch=self._released.epoch,
                 fixed_offsets=self._intake.fixed_offsets,
             ),
-            connect=transactions.connect if transactions else lambda: build.producer(self._settings),
+            connect=transactions.connect if transactions else partial(build.producer, self._settings),
             transactions=transactions,
             resume=self._intake.resume,
             dead_letters=self._dead_letters,

@@ -71,7 +71,7 @@ class Transactions:
 
     def __init__(
         self,
-        connect: Callable[[], Transactional],
+        connect: Callable[[int | None], Transactional],
         topic: Checkpoints,
         *,
         owner: str,
@@ -108,9 +108,9 @@ class Transactions:
         """Whether something is going on that `advance` has to see the end of."""
         return self._state in ("opening", "open", "committing")
 
-    def connect(self) -> Sender:
+    def connect(self, batch_size: int | None = None) -> Sender:
         """Make a producer to go on with; whatever the one before was doing does not matter any more."""
-        self._producer = self._connect()
+        self._producer = self._connect(batch_size)
         self._state = "closed"
         self._begun = False
         self._outcome = queue.SimpleQueue()

@@ -91,7 +91,7 @@ def publish(
     pipeline = Pipeline(
         StreamReader(recording, 0, counters=counters),
         messages=made,
-        connect=lambda: _Collector(messages),
+        connect=lambda batch_size=None: _Collector(messages),  # noqa: ARG005, there are no batches
         dead_letters=DeadLetters(letters),
         counters=counters,
         clock=time.monotonic,

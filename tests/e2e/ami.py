@@ -19,13 +19,15 @@ MARKER = b"E2eMarker"
 class Session:
     """One AMI connection. A thread reads it all: events into `events`, answers by their ActionID."""
 
-    def __init__(self, port: int, user: str, secret: str, *, events: str = "off") -> None:
+    def __init__(
+        self, port: int, user: str, secret: str, *, events: str = "off", host: str = "127.0.0.1"
+    ) -> None:
         self.events: list[bytes] = []
         self.closed = threading.Event()
         self._answers: dict[str, dict[str, str]] = {}
         self._ids = itertools.count(1)
         self._sending = threading.Lock()
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=10)
+        self._socket = socket.create_connection((host, port), timeout=10)
         self._socket.settimeout(None)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

@@ -42,8 +42,11 @@ class Asterisk:
     entity_id = "00:11:22:33:44:55"
     user, secret = "amikafka", "amikafka-secret"
 
-    def __init__(self, root: Path, name: str) -> None:
+    def __init__(
+        self, root: Path, name: str, *, host: str = "127.0.0.1", permit: str = "127.0.0.1/255.255.255.255"
+    ) -> None:
         self.root = root
+        self.host = host
         self.port = free_port()
         self._inside = f"/amikafka/{name}"
         self.directory = root / self._inside.lstrip("/")
@@ -56,7 +59,14 @@ class Asterisk:
             if source.exists():
                 shutil.copy(source, self.directory / "etc")
         for template in TEMPLATES.glob("*.conf"):
-            text = template.read_text().replace("@ROOT@", self._inside).replace("@PORT@", str(self.port))
+            text = template.read_text()
+            for place, value in (
+                ("ROOT", self._inside),
+                ("PORT", str(self.port)),
+                ("HOST", host),
+                ("PERMIT", permit),
+            ):
+                text = text.replace(f"@{place}@", value)
             (self.directory / "etc" / template.name).write_text(text)
 
     @property
@@ -143,7 +153,7 @@ class Asterisk:
 
     def driver(self) -> Driver:
         """Log in as the one who makes things happen."""
-        return Driver(self.port, "driver", "driver-secret")
+        return Driver(self.port, "driver", "driver-secret", host=self.host)
 
     def witness(self) -> Witness:
         """Log in as the one who sees everything."""

@@ -1,4 +1,4 @@
-"""The real Apache Kafka: one KRaft node on loopback, from the jars that Maven fetches once."""
+"""The real Apache Kafka: KRaft nodes on loopback, from the jars that Maven fetches once."""
 
 from __future__ import annotations
 
@@ -34,26 +34,31 @@ appender.out.layout.pattern = [%d] %p %m (%c)%n
 """
 PROPERTIES = """
 process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+node.id={node}
+controller.quorum.voters={voters}
+listeners=PLAINTEXT://{host}:{port},CLIENTS://{host}:{secured},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://{host}:{port},CLIENTS://{host}:{secured}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,CLIENTS:{protocol}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
 log.dirs={data}
 num.network.threads=2
 num.io.threads=2
-offsets.topic.replication.factor=1
+default.replication.factor={copies}
+min.insync.replicas={least}
+offsets.topic.replication.factor={copies}
 offsets.topic.num.partitions=1
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
+transaction.state.log.replication.factor={copies}
+transaction.state.log.min.isr={least}
 transaction.state.log.num.partitions=1
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
+share.coordinator.state.topic.replication.factor={copies}
+share.coordinator.state.topic.min.isr={least}
 group.initial.rebalance.delay.ms=0
 broker.heartbeat.interval.ms=500
 broker.session.timeout.ms=2000
+replica.lag.time.max.ms=5000
 auto.create.topics.enable={auto_create}
+{more}
 """
 
 
@@ -90,28 +95,20 @@ class Record:
     timestamp: int
 
 
-class Kafka:
-    """A broker that can be stopped, killed and started again with what it held."""
+class Broker:
+    """One node, broker and controller, that can be stopped, killed and started again with what it held."""
 
-    def __init__(self, jars: Path, directory: Path, *, auto_create: bool = False) -> None:
-        self.port = free_port()
-        self.bootstrap = f"127.0.0.1:{self.port}"
+    def __init__(self, jars: Path, directory: Path, properties: str, cluster: str, address: str) -> None:
         self.log = directory / "kafka.log"
+        self._host, _, port = address.rpartition(":")
+        self._port = int(port)
         self._class_path = f"{jars}/*"
         self._properties = directory / "server.properties"
         self._log4j = directory / "log4j2.properties"
         self._process: subprocess.Popen[bytes] | None = None
         directory.mkdir(parents=True, exist_ok=True)
         self._log4j.write_text(LOG4J)
-        self._properties.write_text(
-            PROPERTIES.format(
-                port=self.port,
-                controller=free_port(),
-                data=directory / "data",
-                auto_create=str(auto_create).lower(),
-            )
-        )
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        self._properties.write_text(properties)
         # With "=": one in 64 begins with "-".
         format_storage = ("format", f"--cluster-id={cluster}", "-c", str(self._properties))
         done = subprocess.run(
@@ -121,14 +118,8 @@ class Kafka:
 
     def _java(self, *arguments: str) -> list[str]:
         log4j = f"-Dlog4j2.configurationFile={self._log4j}"
-        return [
-            need_program("java", "default-jre-headless"),
-            *JAVA_OPTIONS,
-            log4j,
-            "-cp",
-            self._class_path,
-            *arguments,
-        ]
+        java = need_program("java", "default-jre-headless")
+        return [java, *JAVA_OPTIONS, log4j, "-cp", self._class_path, *arguments]
 
     @property
     def running(self) -> bool:
@@ -136,7 +127,7 @@ class Kafka:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start it, if it is not running, and wait until it serves."""
+        """Start it, if it is not running. Returns at once."""
         if self.running:
             return
         with self.log.open("ab") as out:
@@ -147,14 +138,12 @@ class Kafka:
                 stderr=out,
                 start_new_session=True,
             )
-        wait_for(self._listening, 60, f"Kafka to listen, see {self.log}", 0.1)
-        admin = self.admin()
-        wait_for(lambda: _serves(admin), 60, f"Kafka to serve, see {self.log}", 0.1)
 
-    def _listening(self) -> bool:
+    def listening(self) -> bool:
+        """Tell whether somebody could connect."""
         assert self.running, f"Kafka ended: {self.log.read_text(errors='replace')[-2000:]}"
         with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+            return probe.connect_ex((self._host, self._port)) == 0
 
     def stop(self) -> None:
         """Shut it down in order."""
@@ -185,6 +174,97 @@ class Kafka:
             self._process.wait()
         self._process = None
 
+
+class Kafka:
+    """A cluster of one node or more, of which all topics have as many copies as there are nodes.
+
+    At `bootstrap` everybody may do everything; at `secured`, the listener CLIENTS, `protocol` is spoken.
+    `more` are properties of the brokers.
+    """
+
+    def __init__(
+        self,
+        jars: Path,
+        directory: Path,
+        *,
+        nodes: int = 1,
+        host: str = "127.0.0.1",
+        auto_create: bool = False,
+        protocol: str = "PLAINTEXT",
+        more: str = "",
+    ) -> None:
+        ports = [free_port() for _ in range(nodes)]
+        secured = [free_port() for _ in range(nodes)]
+        controllers = [free_port() for _ in range(nodes)]
+        self.bootstrap = ",".join(f"{host}:{port}" for port in ports)
+        self.secured = ",".join(f"{host}:{port}" for port in secured)
+        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        self.brokers = []
+        for node, (port, controller) in enumerate(zip(ports, controllers, strict=True), 1):
+            place = directory if nodes == 1 else directory / str(node)
+            properties = PROPERTIES.format(
+                node=node,
+                voters=",".join(f"{each}@127.0.0.1:{at}" for each, at in enumerate(controllers, 1)),
+                host=host,
+                port=port,
+                secured=secured[node - 1],
+                protocol=protocol,
+                controller=controller,
+                data=place / "data",
+                copies=nodes,
+                least=min(2, nodes),
+                auto_create=str(auto_create).lower(),
+                more=more,
+            )
+            self.brokers.append(Broker(jars, place, properties, cluster, f"{host}:{port}"))
+
+    @property
+    def log(self) -> Path:
+        """What the first node prints."""
+        return self.brokers[0].log
+
+    @property
+    def port(self) -> int:
+        """The first node's."""
+        return int(self.bootstrap.partition(",")[0].rpartition(":")[2])
+
+    @property
+    def running(self) -> bool:
+        """Whether all its processes are there."""
+        return all(broker.running for broker in self.brokers)
+
+    def start(self) -> None:
+        """Start what is not running, and wait until all serve."""
+        if self.running:
+            return
+        for broker in self.brokers:
+            broker.start()
+        wait_for(
+            lambda: all(broker.listening() for broker in self.brokers), 60, f"Kafka, see {self.log}", 0.1
+        )
+        admin = self.admin()
+        wait_for(lambda: _serving(admin) == len(self.brokers), 90, f"Kafka to serve, see {self.log}", 0.1)
+
+    def stop(self) -> None:
+        """Shut it down in order."""
+        for broker in self.brokers:
+            broker.stop()
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        for broker in self.brokers:
+            broker.kill()
+
+    def pause(self) -> None:
+        """Make it hang: its connections stay, and nothing answers."""
+        for broker in self.brokers:
+            broker.pause()
+
+    def resume(self) -> None:
+        """Let it go on after `pause`."""
+        for broker in self.brokers:
+            broker.resume()
+
     def admin(self) -> AdminClient:
         """Return a client for administration."""
         return AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
@@ -192,7 +272,7 @@ class Kafka:
     def create_topic(self, name: str, partitions: int = 1) -> str:
         """Create a topic and wait until it can be used; return its name."""
         admin = self.admin()
-        for done in admin.create_topics([NewTopic(name, partitions, 1)]).values():
+        for done in admin.create_topics([NewTopic(name, partitions, len(self.brokers))]).values():
             done.result(30)
         wait_for(lambda: _leaders(admin, name) == partitions, 30, f"topic {name}")
         return name
@@ -303,11 +383,11 @@ class TopicReader:
         wait_for(reached, timeout, f"all of {self._topic}", 0)
 
 
-def _serves(admin: AdminClient) -> bool:
+def _serving(admin: AdminClient) -> int:
     try:
-        return len(admin.list_topics(timeout=2).brokers) > 0
+        return len(admin.list_topics(timeout=2).brokers)
     except KafkaException:
-        return False
+        return 0
 
 
 def _leaders(admin: AdminClient, topic: str) -> int:

@@ -110,7 +110,8 @@ class Daemon:
     """`python -m amikafka_tail run -c FILE` in a directory of its own.
 
     With `hand_over` the descriptors that it stored come back to it at the next start, as under systemd. With
-    `python` it is what is installed for that interpreter, plugins included.
+    `python` it is what is installed for that interpreter, plugins included. `prefix` is a command that runs
+    the command behind it.
     """
 
     def __init__(
@@ -120,6 +121,7 @@ class Daemon:
         *,
         hand_over: bool = False,
         python: Path | None = None,
+        prefix: Sequence[str] = (),
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
@@ -131,6 +133,7 @@ class Daemon:
         self.process: subprocess.Popen[bytes] | None = None
         self._hand_over = hand_over
         self._python = python
+        self._prefix = prefix
 
     def configure(self, configuration: str) -> None:
         """Write its configuration; `@HERE@` stands for its own directory."""
@@ -158,7 +161,7 @@ class Daemon:
             command = [sys.executable, "-c", HAND_OVER, ":".join(name for name, _ in store), *command]
         with self.output.open("ab") as out:
             self.process = subprocess.Popen(
-                command,
+                [*self._prefix, *command],
                 cwd=self.directory,
                 env=environment,
                 stdin=subprocess.DEVNULL,

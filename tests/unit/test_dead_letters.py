@@ -141,7 +141,8 @@ def test_entries_that_had_to_go_are_counted_and_said(
     letters = DeadLetters(tmp_path / "dead.jsonl", max_bytes=200)
     with caplog.at_level(logging.ERROR):
         forgotten = sum(letters.keep(b"Event: A", position=number, reason="x") for number in range(20))
-    kept = [*read((tmp_path / "dead.jsonl.1").open("rb"), "1"), *read(letters.path.open("rb"), "0")]
+    files = [tmp_path / "dead.jsonl.1", letters.path]
+    kept = [letter for path in files for letter in read(path.read_bytes().splitlines(), path.name)]
     assert forgotten + len(kept) == 20
     assert forgotten > 0
     assert "forgotten_letters=" in caplog.text

@@ -13,6 +13,7 @@ from amikafka_tail import pipeline as pipeline_module
 from amikafka_tail import reader
 from amikafka_tail.ami.event import Event
 from amikafka_tail.ami.framing import END
+from amikafka_tail.batching import ALONE, ALONE_SECONDS, LARGEST
 from amikafka_tail.config.identity import Identity
 from amikafka_tail.dead_letters import DeadLetters
 from amikafka_tail.errors import TryLater
@@ -20,7 +21,7 @@ from amikafka_tail.journal import Journal
 from amikafka_tail.messages import Filter, Messages, Route, chain
 from amikafka_tail.metrics import Counters
 from amikafka_tail.payload import Payload
-from amikafka_tail.pipeline import FIRST_RETRY, LONGEST_RETRY, Pipeline
+from amikafka_tail.pipeline import FIRST_RETRY, LONGEST_RETRY, STUCK_SECONDS, Pipeline
 from amikafka_tail.producer import KafkaError, KafkaException
 from amikafka_tail.reader import StreamReader
 
@@ -32,6 +33,7 @@ ROUNDS = 5_000
 
 TIMED_OUT = KafkaError(KafkaError._MSG_TIMED_OUT)
 UNKNOWN_TOPIC = KafkaError(KafkaError._UNKNOWN_TOPIC)
+REFUSED = KafkaError(KafkaError.POLICY_VIOLATION)
 TOO_LARGE = KafkaError(KafkaError.MSG_SIZE_TOO_LARGE)
 
 
@@ -69,14 +71,16 @@ class Broker:
     def __init__(self) -> None:
         self.delivered: list[Sent] = []
         self.senders: list[FakeSender] = []
+        self.batch_sizes: list[int | None] = []
         self.capacity = 1_000_000
         self.room = 1_000_000
         self.holds: Callable[[Sent], bool] = lambda _sent: False
         self.fails: Callable[[Sent], KafkaError | None] = lambda _sent: None
         self.refuses: Callable[[bytes], KafkaError | None] = lambda _value: None
 
-    def connect(self) -> FakeSender:
-        self.senders.append(FakeSender(self))
+    def connect(self, batch_size: int | None = None) -> FakeSender:
+        self.batch_sizes.append(batch_size)
+        self.senders.append(FakeSender(self, alone=batch_size == ALONE))
         return self.senders[-1]
 
     @property
@@ -85,9 +89,10 @@ class Broker:
 
 
 class FakeSender:
-    """librdkafka's producer: a queue that is emptied in `poll`."""
+    """librdkafka's producer: a queue that is emptied in `poll`. A broker refuses a batch as a whole."""
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: Broker, *, alone: bool) -> None:
+        self._alone = alone
         self.fatal: str | None = None
         self.discarded = False
         self.queue: list[Sent] = []
@@ -117,10 +122,13 @@ class FakeSender:
         assert not self.discarded
         assert 0 <= seconds < 1
         waiting, self.queue = self.queue, []
-        for sent in waiting:
-            if self._broker.holds(sent):
-                self.queue.append(sent)
-            elif (error := self._broker.fails(sent)) is not None:
+        self.queue = [sent for sent in waiting if self._broker.holds(sent)]
+        batch = [sent for sent in waiting if sent not in self.queue]
+        errors = [self._broker.fails(sent) for sent in batch]
+        if not self._alone and any(error is REFUSED for error in errors):
+            errors = [REFUSED] * len(batch)
+        for sent, error in zip(batch, errors, strict=True):
+            if error is not None:
                 sent.report(error, Message(sent.value))
             else:
                 self._broker.delivered.append(sent)
@@ -680,37 +688,81 @@ def test_a_failure_in_the_middle_of_sending_a_chunk_loses_nothing(world: World) 
 
 def test_a_message_that_is_refused_at_once_for_ever_goes_to_the_dead_letters(world: World) -> None:
     world.write(stream(event(0), event(1), event(2)))
-    world.broker.refuses = lambda value: TOO_LARGE if value == event(1) else None
+    world.broker.refuses = lambda value: REFUSED if value == event(1) else None
     pipeline = world.pipeline()
     world.run(pipeline)
     assert world.broker.values == [event(0), event(2)]
     (letter,) = world.dead
     assert letter["event"].encode() == event(1)
     assert letter["position"] == len(stream(event(0)))
-    assert letter["reason"] == TOO_LARGE.str()
+    assert letter["reason"] == REFUSED.str()
     assert pipeline.ledger.position == world.journal.end
     assert (world.counters.dead_letters, world.counters.sent, world.counters.rewinds) == (1, 2, 0)
 
 
 def test_a_message_that_is_reported_as_refused_for_ever_goes_to_the_dead_letters(world: World) -> None:
     world.write(stream(event(0), event(1), event(2)))
-    world.broker.fails = lambda sent: TOO_LARGE if sent.value == event(1) else None
+    world.broker.fails = lambda sent: REFUSED if sent.value == event(1) else None
     pipeline = world.pipeline()
     world.run(pipeline)
     assert world.broker.values == [event(0), event(2)]
     (letter,) = world.dead
     assert letter["event"].encode() == event(1)
     assert letter["position"] == len(stream(event(0)))
-    assert letter["reason"] == TOO_LARGE.str()
+    assert letter["reason"] == REFUSED.str()
     assert pipeline.ledger.position == world.journal.end
-    assert (world.counters.dead_letters, world.counters.rewinds) == (1, 0)
+    assert (world.counters.dead_letters, world.counters.rewinds) == (1, 1)
+
+
+def test_a_batch_that_is_refused_is_sent_again_message_by_message_for_a_while(world: World) -> None:
+    world.write(stream(*[event(number) for number in range(50)]))
+    world.broker.fails = lambda sent: REFUSED if sent.value == event(25) else None
+    pipeline = world.pipeline()
+    world.run(pipeline)
+    assert len(world.dead) == 1, "the others of its batch were taken for refused"
+    assert world.broker.values == [event(number) for number in range(50) if number != 25]
+    assert world.broker.batch_sizes == [None, ALONE]
+    world.clock.now += ALONE_SECONDS
+    world.write(stream(event(50)))
+    world.run(pipeline)
+    assert world.broker.batch_sizes == [None, ALONE, None]
+    assert world.broker.values[-1] == event(50)
+
+
+def test_after_a_batch_that_was_too_large_batches_are_smaller(world: World) -> None:
+    def fails(sent: Sent) -> KafkaError | None:
+        return TOO_LARGE if world.broker.batch_sizes[-1] in (None, LARGEST // 4) else None
+
+    world.broker.fails = fails
+    pipeline = world.pipeline()
+    for number in range(3):
+        world.write(stream(event(number)))
+        world.run(pipeline)
+        world.clock.now += ALONE_SECONDS
+    assert world.dead == []
+    assert world.broker.values == [event(number) for number in range(3)]
+    assert world.broker.batch_sizes == [None, ALONE, LARGEST // 4, ALONE, LARGEST // 16]
+
+
+def test_a_producer_that_has_lost_its_way_is_replaced(world: World) -> None:
+    world.write(stream(event(0)))
+    world.broker.holds = lambda _sent: len(world.broker.senders) == 1
+    pipeline = world.pipeline()
+    pipeline.step()
+    world.clock.now += STUCK_SECONDS - 1
+    pipeline.step()
+    assert len(world.broker.senders) == 1
+    world.clock.now += 2
+    world.run(pipeline)
+    assert world.broker.values == [event(0)]
+    assert world.counters.rewinds == 1
 
 
 def test_the_dead_letter_is_the_event_and_not_what_was_made_of_it(world: World) -> None:
     world.render = lambda each: b'{"Number":"%b"}' % (each.get_bytes(b"Number") or b"")
     world.filters = [("other", lambda each: Event(each.raw + b"\r\nMore: x", each.position))]
     world.write(stream(event(0), event(1), event(2)))
-    world.broker.fails = lambda sent: TOO_LARGE if sent.value == b'{"Number":"1"}' else None
+    world.broker.fails = lambda sent: REFUSED if sent.value == b'{"Number":"1"}' else None
     world.run(world.pipeline())
     (letter,) = world.dead
     assert letter["event"].encode() == event(1)
@@ -720,7 +772,7 @@ def test_the_dead_letter_is_the_event_and_not_what_was_made_of_it(world: World) 
 def test_each_of_several_messages_that_are_refused_has_its_dead_letter(world: World) -> None:
     events = [event(number) for number in range(6)]
     world.write(stream(*events))
-    world.broker.fails = lambda sent: TOO_LARGE if sent.value in events[1::2] else None
+    world.broker.fails = lambda sent: REFUSED if sent.value in events[1::2] else None
     world.run(world.pipeline())
     assert [letter["event"].encode() for letter in world.dead] == events[1::2]
     assert world.broker.values == events[::2]
@@ -728,7 +780,7 @@ def test_each_of_several_messages_that_are_refused_has_its_dead_letter(world: Wo
 
 def test_events_that_are_the_same_have_a_dead_letter_each(world: World) -> None:
     world.write(stream(event(0), event(0), event(0)))
-    world.broker.fails = lambda _sent: TOO_LARGE
+    world.broker.fails = lambda _sent: REFUSED
     pipeline = world.pipeline()
     world.run(pipeline)
     size = len(stream(event(0)))
@@ -747,7 +799,7 @@ def test_what_was_set_aside_is_not_set_aside_or_sent_again_when_the_pipeline_goe
     world.render = render
     world.write(stream(event(0), event(1), event(2), b"garbage", event(4)))
     failing = [TIMED_OUT, TIMED_OUT, TIMED_OUT]
-    world.broker.refuses = lambda value: TOO_LARGE if value == event(1) else None
+    world.broker.refuses = lambda value: REFUSED if value == event(1) else None
     world.broker.fails = lambda sent: failing.pop() if sent.value == event(4) and failing else None
     world.run(world.pipeline())
     assert world.counters.rewinds == 3
@@ -759,8 +811,8 @@ def test_what_was_set_aside_is_not_set_aside_or_sent_again_when_the_pipeline_goe
 def test_a_refusal_and_a_time_out_together_lose_nothing(world: World) -> None:
     events = [event(number) for number in range(6)]
     world.write(stream(*events))
-    failing = {event(0): TIMED_OUT, event(1): TOO_LARGE, event(5): TIMED_OUT}
-    world.broker.fails = lambda sent: failing.pop(sent.value, None)
+    failing = {event(0): TIMED_OUT, event(5): TIMED_OUT}
+    world.broker.fails = lambda sent: REFUSED if sent.value == event(1) else failing.pop(sent.value, None)
     world.run(world.pipeline())
     assert [letter["event"].encode() for letter in world.dead] == [event(1)]
     assert set(world.broker.values) == set(events) - {event(1)}
@@ -772,7 +824,7 @@ def test_a_refused_message_from_before_another_connection_is_found(world: World)
     world.write(stream(event(0), event(1)))
     world.journal.begin_connection(UPGRADED, NOW)
     world.write(stream(event(2)))
-    world.broker.fails = lambda sent: TOO_LARGE if sent.value == b"pbx " + event(1) else None
+    world.broker.fails = lambda sent: REFUSED if sent.value == b"pbx " + event(1) else None
     world.run(world.pipeline())
     (letter,) = world.dead
     assert letter["event"].encode() == event(1)
@@ -784,8 +836,7 @@ def test_a_refused_message_that_cannot_be_found_costs_no_other_event(world: Worl
     world.render = lambda each: b"%d " % next(times) + each.raw
     events = [event(number) for number in range(4)]
     world.write(stream(*events))
-    failing = {b"0 " + event(0): TIMED_OUT, b"2 " + event(2): TOO_LARGE}
-    world.broker.fails = lambda sent: failing.pop(sent.value, None)
+    world.broker.fails = lambda sent: REFUSED if sent.value.endswith(event(2)) else None
     world.run(world.pipeline())
     published = {value.split(b" ", 1)[1] for value in world.broker.values}
     assert {event(0), event(1), event(3)} <= published
@@ -796,9 +847,9 @@ def test_a_refused_event_is_kept_even_if_the_dead_letters_cannot_be_written_at_f
     for at_once in (True, False):
         world.dead_letters = FailingDeadLetters(world.directory / f"dead-{at_once}.jsonl", failures=2)
         world.broker.refuses = lambda value, at_once=at_once: (
-            TOO_LARGE if at_once and value == event(1) else None
+            REFUSED if at_once and value == event(1) else None
         )
-        world.broker.fails = lambda sent: TOO_LARGE if sent.value == event(1) else None
+        world.broker.fails = lambda sent: REFUSED if sent.value == event(1) else None
         begin = world.journal.end
         world.write(stream(event(0), event(1), event(2)))
         pipeline = world.pipeline(begin)
@@ -906,7 +957,7 @@ def test_a_format_may_add_headers_of_its_own(world: World) -> None:
 
 def test_a_message_with_headers_of_its_own_that_is_refused_is_found_again(world: World) -> None:
     world.render = lambda each: Payload(each.raw.lower(), (("content-type", b"text/plain"),))
-    world.broker.fails = lambda sent: TOO_LARGE if b"number: 1" in sent.value else None
+    world.broker.fails = lambda sent: REFUSED if b"number: 1" in sent.value else None
     world.write(stream(event(0), event(1)))
     world.run(world.pipeline())
     assert [letter["event"].encode() for letter in world.dead] == [event(1)]

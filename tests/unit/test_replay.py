@@ -45,7 +45,7 @@ def replayed(tmp_path: Path, *contents: bytes) -> tuple[list[str], Counters]:
     replay(
         [(each.name, StreamReader(each, 0, counters=counters)) for each in recordings],
         messages=messages(),
-        connect=lambda: Printer(out),
+        connect=Printer(out).connect,
         dead_letters=DeadLetters(tmp_path / "dead.jsonl"),
         counters=counters,
         out=io.StringIO(),

@@ -27,7 +27,7 @@ from amikafka_tail.reader import StreamReader
 from amikafka_tail.transactions import Transactions
 
 NOBODY = Identity(entity_id="x", system_name="", asterisk_version="", hostname="vm")
-TOO_LARGE = KafkaError(KafkaError.MSG_SIZE_TOO_LARGE)
+REFUSED = KafkaError(KafkaError.POLICY_VIOLATION)
 TIMED_OUT = KafkaError(KafkaError._MSG_TIMED_OUT)
 BOUND = 20.0
 
@@ -135,7 +135,7 @@ class World:
 
     def pipeline(self, position: int = 0, owner: str = "one") -> Pipeline:
         transactions = Transactions(
-            lambda: Producer(self.kafka),
+            lambda _batch_size: Producer(self.kafka),
             self.kafka,
             owner=owner,
             checkpoint=lambda offset: Checkpoint(epoch=self.journal.epoch, offset=offset),
@@ -264,7 +264,7 @@ def test_a_message_that_times_out_takes_its_transaction_with_it(world: World) ->
 
 
 def test_a_message_that_is_refused_for_ever_is_left_out_of_the_next_attempt(world: World) -> None:
-    world.kafka.fails = lambda value: TOO_LARGE if value.endswith(b"Number: 7") else None
+    world.kafka.fails = lambda value: REFUSED if value.endswith(b"Number: 7") else None
     events = world.write(100)
     world.run(world.pipeline())
     del events[7]
@@ -274,7 +274,7 @@ def test_a_message_that_is_refused_for_ever_is_left_out_of_the_next_attempt(worl
 
 def test_the_gap_that_it_leaves_is_published_in_its_place(world: World) -> None:
     world.gap_events = True
-    world.kafka.fails = lambda value: TOO_LARGE if value.endswith(b"Number: 7") else None
+    world.kafka.fails = lambda value: REFUSED if value.endswith(b"Number: 7") else None
     events = world.write(10)
     world.run(world.pipeline())
     assert b"Reason: SetAside" in world.kafka.events[7]
