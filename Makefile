@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/pip install --quiet --disable-pip-version-check
 PLUGINS = $(wildcard plugins/*)
 
-.PHONY: demo test e2e bench deb apt-repo lint format clean
+.PHONY: demo test e2e faults fuzz bench deb apt-repo lint format clean
 
 $(BIN)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -29,6 +29,15 @@ test: lint  ## lint, types, and all tests that need nothing but Python
 
 e2e: $(BIN)/.plugins  ## the real Asterisk and the real Kafka: see tests/e2e/README.md
 	$(BIN)/pytest tests/e2e
+
+SEED ?= 1
+MINUTES ?= 10
+faults: $(BIN)/.plugins  ## a campaign of faults: SEED=1 MINUTES=10 FAULTS="--exactly-once --only daemon-killed"
+	PYTHONPATH=.:tests/e2e:tests/e2e/faults $(BIN)/python tests/e2e/faults/campaign.py \
+		--seed $(SEED) --minutes $(MINUTES) $(FAULTS)
+
+fuzz: $(BIN)/.plugins  ## the property tests with many more inputs each: INPUTS=20000
+	AMIKAFKA_FUZZ_INPUTS=$(or $(INPUTS),20000) $(BIN)/pytest --numprocesses 4 tests/property
 
 bench: $(BIN)/.ready  ## figures: see benchmarks/README.md
 	$(BIN)/python benchmarks/throughput.py

@@ -31,8 +31,11 @@ MAX_UNDELIVERED = 32 * 1024 * 1024
 """How far reading may run ahead of the checkpoint, in bytes: bounds memory where events are large."""
 FIRST_RETRY, LONGEST_RETRY = 1.0, 30.0
 """Seconds to wait before going on after a failure: doubled each time, until something is delivered."""
-STUCK_SECONDS = 300.0
-"""After so long without an acknowledgement a fresh producer is tried: an old one may have lost its way."""
+SILENT_SECONDS = 300.0
+"""After so long without an acknowledgement a fresh producer is tried."""
+STUCK_SECONDS = 30.0
+"""The same where other partitions do acknowledge: librdkafka does not find the leader of a topic that was
+deleted and made again ("ignoring outdated metadata update")."""
 FIRST_HOLD = 0.05
 """Seconds to wait before a plugin that asked for it is called again: doubled too, up to LONGEST_RETRY."""
 QUIET_HOLD = 1.0
@@ -74,7 +77,8 @@ class Pipeline:
         self._clock = clock
         self._retry_after = FIRST_RETRY
         self._resume_at = 0.0
-        self._moved_at = clock()
+        self._moved_at = self._acknowledged_at = clock()
+        self._acknowledged = 0
         self._hold_for = FIRST_HOLD
         self._given_up: dict[int, Gap | None] = {}
         self._sending: Iterator[None] | None = None
@@ -146,12 +150,23 @@ class Pipeline:
             if self._settle():
                 self._retry_after = FIRST_RETRY
                 self._moved_at = self._clock()
-            elif not len(self.producer):
-                self._moved_at = self._clock()
-            elif self._clock() - self._moved_at > STUCK_SECONDS:
-                raise DeliveryFailed(f"Kafka has acknowledged nothing for {STUCK_SECONDS:.0f} s")
+            else:
+                self._see_whether_stuck()
         except DeliveryFailed as error:
             self._go_back(str(error))
+
+    def _see_whether_stuck(self) -> None:
+        """Raise `DeliveryFailed` where the producer seems to have lost its way."""
+        now, in_flight = self._clock(), len(self.producer)
+        acknowledged = self._counters.sent - in_flight
+        if acknowledged != self._acknowledged:
+            self._acknowledged = acknowledged
+            self._acknowledged_at = now
+        if not in_flight:
+            self._moved_at = now
+        limit = STUCK_SECONDS if now - self._acknowledged_at < STUCK_SECONDS / 2 else SILENT_SECONDS
+        if now - self._moved_at > limit:
+            raise DeliveryFailed(f"Kafka has not acknowledged the first event in flight for {limit:.0f} s")
 
     def _settle(self) -> bool:
         """Release what is delivered for good; return whether there was anything. Raises `DeliveryFailed`."""

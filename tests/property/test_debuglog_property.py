@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from amikafka_tail.ami.debuglog import MAX_UNKNOWN, Found, LogFramer, debug_headers
+from tests.support.fuzzing import many
 
-MANY = settings(max_examples=200, deadline=None)
+MANY = many(200)
 MARK = "<-- Examining AMI event (123): -->"
 LINE = "[2026-11-23 09:30:23.739] VERBOSE[12234] "
 

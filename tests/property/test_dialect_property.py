@@ -6,6 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amikafka_tail.config.dialect import Document, parse, strip_comments
+from tests.support.fuzzing import many
+
+MANY = many(100)
 
 PATH = Path("a.conf")
 NAMES = st.text(st.sampled_from("abcXYZ-_.() "), min_size=1, max_size=12).map(str.strip).filter(bool)
@@ -18,16 +21,19 @@ def parse_text(text: str) -> Document:
     return parse(PATH, lambda _path: text, lambda _pattern: [])
 
 
+@MANY
 @given(st.text(st.sampled_from('[](),!+=>;-\\#"<> \t\r\nabinclude'), max_size=200))
 def test_nothing_makes_it_crash(text: str) -> None:
     parse_text(text)
 
 
+@MANY
 @given(st.binary(max_size=200))
 def test_no_bytes_make_it_crash(data: bytes) -> None:
     parse_text(data.decode("latin-1"))
 
 
+@MANY
 @given(st.lists(st.tuples(NAMES, st.lists(st.tuples(NAMES, VALUES), max_size=5)), max_size=5))
 def test_what_is_written_by_the_rules_is_read_back(sections: list[tuple[str, list[tuple[str, str]]]]) -> None:
     text = ""
@@ -43,6 +49,7 @@ def test_what_is_written_by_the_rules_is_read_back(sections: list[tuple[str, lis
     ] == sections
 
 
+@MANY
 @given(st.text(st.sampled_from("ab;-\\ "), max_size=40), st.integers(0, 3))
 def test_a_comment_never_leaves_more_than_there_was(line: str, depth: int) -> None:
     kept, behind = strip_comments(line, depth)

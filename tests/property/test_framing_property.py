@@ -1,11 +1,12 @@
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from amikafka_tail.ami.framing import END, GREETING, LOGIN_ACCEPTED, Framer
+from tests.support.fuzzing import many
 
-MANY = settings(max_examples=300, deadline=None)
+MANY = many(300)
 PIECES = st.sampled_from(
     [
         b"Event: Hangup\r\nPrivilege: call,all",

@@ -18,8 +18,9 @@ from amikafka_tail.ami.framing import END
 from amikafka_tail.checkpoint import Checkpoint
 from amikafka_tail.config.identity import Identity
 from amikafka_tail.journal import BOUNDARY, Journal
+from tests.support.fuzzing import many
 
-MANY = settings(max_examples=150, deadline=None)
+MANY = many(150)
 DATA = st.one_of(
     st.binary(min_size=1, max_size=40),
     st.lists(

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import json
 
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from amikafka_tail.ami.event import Event
 from amikafka_tail.config.identity import Identity
 from amikafka_tail.formats.json import JsonOptions, json_format
 from tests.support.formats import context
+from tests.support.fuzzing import many
 
-MANY = settings(max_examples=300, deadline=None)
+MANY = many(300)
 PROTECTED = ("Event", "EntityID", "SystemName", "Privilege")
 OWN_LINES = ("Timestamp", "SequenceNumber", "File", "Line", "Func")
 ENTITY = "00:11:22:33:44:55"

@@ -9,6 +9,9 @@ from hypothesis import strategies as st
 
 from amikafka_tail.ami.session import Session
 from amikafka_tail.errors import SourceDisconnected
+from tests.support.fuzzing import many
+
+MANY = many(100)
 
 BANNER = b"Asterisk Call Manager/11.0.0\r\n"
 CHALLENGE = b"Response: Success\r\nActionID: amikafka-challenge\r\nChallenge: 164293187\r\n\r\n"
@@ -42,6 +45,7 @@ def play(transcript: bytes, cuts: list[int]) -> tuple[object, ...]:
     )
 
 
+@MANY
 @given(st.lists(st.integers(0, len(TRANSCRIPT)), max_size=12))
 @example(list(range(len(TRANSCRIPT))))
 def test_a_transcript_cut_anywhere_gives_the_same_login(cuts: list[int]) -> None:
@@ -55,11 +59,13 @@ PIECES = st.sampled_from(
 )
 
 
+@MANY
 @given(st.lists(PIECES, max_size=10).map(b"".join), st.lists(st.integers(0, 2000), max_size=8))
 def test_any_sequence_cut_anywhere_gives_the_same_end(transcript: bytes, cuts: list[int]) -> None:
     assert play(BANNER + transcript, cuts) == play(BANNER + transcript, [])
 
 
+@MANY
 @given(st.binary(max_size=200), st.booleans())
 def test_whatever_comes_the_only_errors_are_those_of_a_lost_connection(noise: bytes, greeted: bool) -> None:
     play(BANNER + noise if greeted else noise, [])

@@ -21,7 +21,7 @@ from amikafka_tail.journal import Journal
 from amikafka_tail.messages import Filter, Messages, Route, chain
 from amikafka_tail.metrics import Counters
 from amikafka_tail.payload import Payload
-from amikafka_tail.pipeline import FIRST_RETRY, LONGEST_RETRY, STUCK_SECONDS, Pipeline
+from amikafka_tail.pipeline import FIRST_RETRY, LONGEST_RETRY, SILENT_SECONDS, STUCK_SECONDS, Pipeline
 from amikafka_tail.producer import KafkaError, KafkaException
 from amikafka_tail.reader import StreamReader
 
@@ -744,18 +744,33 @@ def test_after_a_batch_that_was_too_large_batches_are_smaller(world: World) -> N
     assert world.broker.batch_sizes == [None, ALONE, LARGEST // 4, ALONE, LARGEST // 16]
 
 
-def test_a_producer_that_has_lost_its_way_is_replaced(world: World) -> None:
+def test_a_producer_that_gets_no_answer_at_all_is_replaced_after_a_long_time(world: World) -> None:
     world.write(stream(event(0)))
     world.broker.holds = lambda _sent: len(world.broker.senders) == 1
     pipeline = world.pipeline()
     pipeline.step()
-    world.clock.now += STUCK_SECONDS - 1
+    world.clock.now += SILENT_SECONDS - 1
     pipeline.step()
     assert len(world.broker.senders) == 1
     world.clock.now += 2
     world.run(pipeline)
     assert world.broker.values == [event(0)]
     assert world.counters.rewinds == 1
+
+
+def test_a_producer_that_has_lost_one_partition_is_replaced_soon(world: World) -> None:
+    world.broker.holds = lambda sent: len(world.broker.senders) == 1 and sent.value == event(0)
+    pipeline = world.pipeline()
+    number = 0
+    while len(world.broker.senders) == 1:
+        assert number < 2 * STUCK_SECONDS
+        world.write(stream(event(number)))
+        number += 1
+        world.clock.now += 1
+        pipeline.step()
+    assert number >= STUCK_SECONDS
+    world.run(pipeline)
+    assert set(world.broker.values) == {event(each) for each in range(number)}
 
 
 def test_the_dead_letter_is_the_event_and_not_what_was_made_of_it(world: World) -> None:

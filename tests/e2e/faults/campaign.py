@@ -33,7 +33,7 @@ def chosen(options: argparse.Namespace, stage: Stage) -> Iterator[str]:
     """Yield each fault once in a random order, then at random as long as there is time."""
     names = faults_of(options)
     end = time.monotonic() + options.minutes * 60
-    each_once = stage.chance.sample(names, len(names))
+    each_once = names if options.in_order else stage.chance.sample(names, len(names))
     for name in each_once:
         if time.monotonic() < end or not options.minutes:
             yield name
@@ -106,6 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--every", type=float, default=0, help="seconds from one fault to the next, at least")
     parser.add_argument("--exactly-once", action="store_true")
     parser.add_argument("--only", default="", help="names of faults, separated by commas")
+    parser.add_argument("--in-order", action="store_true", help="each as it is named, before any at random")
     parser.add_argument("--keep", action="store_true", help="keep the directory of it all")
     options = parser.parse_args(arguments)
     with contextlib.ExitStack() as stack:
