@@ -19,6 +19,8 @@ _SHARED = (
     "bootstrap.servers",
     "broker.",
     "client.",
+    "enable.sasl.",
+    "enable.ssl.",
     "metadata.broker.list",
     "reconnect.",
     "sasl.",

@@ -25,17 +25,13 @@ from amikafka_tail.metrics import Counters
 from amikafka_tail.payload import unpack, value_of
 from amikafka_tail.producer import KafkaError, KafkaException, describe, is_for_size, is_permanent
 from amikafka_tail.sources.replayable import Reader, Unpublishable
+from amikafka_tail.stall import Stall
 from amikafka_tail.transactions import Transactions
 
 MAX_UNDELIVERED = 32 * 1024 * 1024
 """How far reading may run ahead of the checkpoint, in bytes: bounds memory where events are large."""
 FIRST_RETRY, LONGEST_RETRY = 1.0, 30.0
 """Seconds to wait before going on after a failure: doubled each time, until something is delivered."""
-SILENT_SECONDS = 300.0
-"""After so long without an acknowledgement a fresh producer is tried."""
-STUCK_SECONDS = 30.0
-"""The same where other partitions do acknowledge: librdkafka does not find the leader of a topic that was
-deleted and made again ("ignoring outdated metadata update")."""
 FIRST_HOLD = 0.05
 """Seconds to wait before a plugin that asked for it is called again: doubled too, up to LONGEST_RETRY."""
 QUIET_HOLD = 1.0
@@ -77,8 +73,7 @@ class Pipeline:
         self._clock = clock
         self._retry_after = FIRST_RETRY
         self._resume_at = 0.0
-        self._moved_at = self._acknowledged_at = clock()
-        self._acknowledged = 0
+        self._stall = Stall(clock)
         self._hold_for = FIRST_HOLD
         self._given_up: dict[int, Gap | None] = {}
         self._sending: Iterator[None] | None = None
@@ -149,24 +144,11 @@ class Pipeline:
                 self._recover()
             if self._settle():
                 self._retry_after = FIRST_RETRY
-                self._moved_at = self._clock()
-            else:
-                self._see_whether_stuck()
+                self._stall.moved()
+            elif self._stall.is_over(self.producer, self._messages.topic):
+                raise DeliveryFailed("Kafka answers, and acknowledges nothing of what was sent to it")
         except DeliveryFailed as error:
             self._go_back(str(error))
-
-    def _see_whether_stuck(self) -> None:
-        """Raise `DeliveryFailed` where the producer seems to have lost its way."""
-        now, in_flight = self._clock(), len(self.producer)
-        acknowledged = self._counters.sent - in_flight
-        if acknowledged != self._acknowledged:
-            self._acknowledged = acknowledged
-            self._acknowledged_at = now
-        if not in_flight:
-            self._moved_at = now
-        limit = STUCK_SECONDS if now - self._acknowledged_at < STUCK_SECONDS / 2 else SILENT_SECONDS
-        if now - self._moved_at > limit:
-            raise DeliveryFailed(f"Kafka has not acknowledged the first event in flight for {limit:.0f} s")
 
     def _settle(self) -> bool:
         """Release what is delivered for good; return whether there was anything. Raises `DeliveryFailed`."""
@@ -363,7 +345,7 @@ class Pipeline:
         self._retry_after = min(2 * self._retry_after, LONGEST_RETRY)
         self._sending = None
         self._reader.seek(position)
-        self._moved_at = self._clock()
+        self._stall.moved()
         self._reconnect()
 
     def _reconnect(self) -> None:

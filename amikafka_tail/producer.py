@@ -128,6 +128,14 @@ class Producer:
         """Wait until all is reported, at most `seconds`; return how many messages are left. Blocks."""
         return int(self._producer.flush(seconds))
 
+    def has_leaders(self, topic: str, seconds: float) -> bool:
+        """Ask Kafka whether every partition of a topic has a leader. Blocks for at most `seconds`."""
+        try:
+            partitions = self._producer.list_topics(topic, timeout=seconds).topics[topic].partitions
+        except KafkaException:
+            return False
+        return bool(partitions) and all(partition.leader >= 0 for partition in partitions.values())
+
     def discard(self) -> None:
         """Throw away what is not sent yet, and close in the background: that can take a second."""
         producer = self._producer

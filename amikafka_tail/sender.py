@@ -28,5 +28,8 @@ class Sender(Protocol):
     def has_room(self) -> bool:
         """Whether another chunk may be sent."""
 
+    def has_leaders(self, topic: str, seconds: float) -> bool:
+        """Ask Kafka whether every partition of a topic has a leader. Blocks for at most `seconds`."""
+
     def discard(self) -> None:
         """Throw away what is not sent yet and close."""

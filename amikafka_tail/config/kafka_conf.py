@@ -128,6 +128,9 @@ def properties(
             known = [*KNOWN, *also_known]
             problems.append(problem(line, section, unknown("option", line.name, known)))
     values.update(direct)
+    if "ssl" in values["security.protocol"].lower():
+        # librdkafka's own default since 2.0; before, any name would do.
+        values.setdefault("ssl.endpoint.identification.algorithm", "https")
     if "enable.idempotence" not in values and _may_be_idempotent(values):
         values["enable.idempotence"] = "true"
     return KafkaProperties(values=values, origins=origins)
