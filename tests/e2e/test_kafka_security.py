@@ -65,13 +65,11 @@ def passwords(tmp_path_factory: pytest.TempPathFactory, keys: Path) -> Iterator[
     kafka = Kafka(or_skip(kafka_jars), tmp_path_factory.mktemp("sasl"), protocol="SASL_SSL", more=more)
     try:
         kafka.start()
-        users = [
-            UserScramCredentialUpsertion("pbx", ScramCredentialInfo(mechanism, 4096), SECRET.encode())
-            for mechanism in (ScramMechanism.SCRAM_SHA_256, ScramMechanism.SCRAM_SHA_512)
-        ]
         admin = kafka.admin()
-        for done in admin.alter_user_scram_credentials(users).values():
-            done.result(30)
+        for mechanism in (ScramMechanism.SCRAM_SHA_256, ScramMechanism.SCRAM_SHA_512):
+            user = UserScramCredentialUpsertion("pbx", ScramCredentialInfo(mechanism, 4096), SECRET.encode())
+            for done in admin.alter_user_scram_credentials([user]).values():
+                done.result(30)
         yield kafka
     finally:
         kafka.kill()
