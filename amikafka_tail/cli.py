@@ -13,7 +13,18 @@ from functools import partial
 from pathlib import Path
 from zlib import crc32
 
-from amikafka_tail import __version__, build, demo, logs, plugin_commands, plugins, reloads, replay, template
+from amikafka_tail import (
+    __version__,
+    build,
+    demo,
+    logs,
+    plugin_commands,
+    plugins,
+    reloads,
+    replay,
+    secrecy,
+    template,
+)
 from amikafka_tail.config import settings
 from amikafka_tail.config.options import unknown
 from amikafka_tail.config.settings import Settings
@@ -43,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except AmikafkaError as error:
         lines = str(error).splitlines()
         for line in lines[:MOST_LINES]:
-            print(f"amikafka: {line}", file=sys.stderr)
+            print(f"amikafka: {logs.printable(line)}", file=sys.stderr)
         if len(lines) > MOST_LINES:
             print(f"amikafka: ... and {len(lines) - MOST_LINES} more", file=sys.stderr)
         return error.exit_code
@@ -72,6 +83,7 @@ def run(options: argparse.Namespace) -> int:
     registry = plugins.load()
     configuration = settings.load(options.configuration, registry)
     logs.set_up(configuration.log_level)
+    secrecy.leave_no_core()
     if not configuration.enabled:
         log.warning("%s: [general] enabled = no: doing nothing until a reload", configuration.path)
         reloaded = wait_while_disabled(lambda: settings.load(options.configuration, registry))

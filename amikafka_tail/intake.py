@@ -118,6 +118,9 @@ class LiveIntake:
             checkpoint=stored,
         )
         self.start = self._journal.start
+        self._began_at = self._journal.end
+        self._began_whole = self._journal.ends_whole()
+        self._has_resumed = False
         self._recorder = Recorder(
             source,
             self._journal,
@@ -180,8 +183,17 @@ class LiveIntake:
 
     def resume(self, committed: Checkpoint) -> StreamReader | None:
         """Return a reader that goes on at the offset, if it is one of this journal."""
-        if committed.epoch != self._journal.epoch or committed.offset > self._journal.end:
+        if committed.epoch != self._journal.epoch:
             return None
+        is_first, self._has_resumed = not self._has_resumed, True
+        if is_first and committed.offset > self._began_at:
+            # What has been recorded since stands where something else was committed.
+            log.error(
+                "the journal has lost its end: offset=%d, and in Kafka is what came before offset=%d",
+                self._began_at,
+                committed.offset,
+            )
+            return self.reader_at(self._began_at, in_block=not self._began_whole)
         return self.reader_at(committed.offset)
 
     def sync(self) -> None:

@@ -10,6 +10,8 @@ from collections.abc import Callable
 
 ROOT = "amikafka"
 _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
+# C0, DEL and C1 of ECMA-48, but for the newline and the tab.
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code not in (9, 10)}
 
 
 class FoldRepeats(logging.Filter):
@@ -40,7 +42,21 @@ class FoldRepeats(logging.Filter):
         return count < self._burst
 
 
-class _PriorityFormatter(logging.Formatter):
+def printable(text: str) -> str:
+    """Return text that can do nothing to a terminal: control characters are written as `\\x1b`."""
+    return text.translate(_CONTROLS)
+
+
+class _Formatter(logging.Formatter):
+    """Lets no control character through, wherever in a message it came from."""
+
+    default_msec_format = "%s.%03d"
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
+class _PriorityFormatter(_Formatter):
     """Puts the syslog priority in front, which the systemd journal reads and removes (sd-daemon(3))."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -54,9 +70,7 @@ def set_up(level: str = "info") -> None:
     if "JOURNAL_STREAM" in os.environ:
         handler.setFormatter(_PriorityFormatter("%(message)s"))
     else:
-        formatter = logging.Formatter("%(asctime)s %(levelname)-7s %(message)s")
-        formatter.default_msec_format = "%s.%03d"
-        handler.setFormatter(formatter)
+        handler.setFormatter(_Formatter("%(asctime)s %(levelname)-7s %(message)s"))
     handler.addFilter(FoldRepeats())
     logger = logging.getLogger(ROOT)
     logger.handlers = [handler]

@@ -163,7 +163,7 @@ class Pipeline:
             if reader is None:
                 log.warning("the checkpoint in Kafka is of another journal: going on with what is here")
             else:
-                self._reader, self.ledger = reader, Ledger(committed.offset)
+                self._reader, self.ledger = reader, Ledger(reader.position)
         return transactions.advance(self.ledger, whole=self._sending is None, sent=self._counters.sent)
 
     def send_rest(self) -> bool:

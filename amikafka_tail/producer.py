@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -143,7 +144,9 @@ class Producer:
         producer.purge(blocking=False)
 
         def close() -> None:
-            producer.flush(1)
+            # Of a producer that was shut out not even that succeeds.
+            with contextlib.suppress(KafkaException, SystemError):
+                producer.flush(1)
 
         threading.Thread(target=close, name="discard-producer", daemon=True).start()
 

@@ -213,3 +213,18 @@ def test_a_storm_is_folded_wherever_it_goes(
     for _ in range(1000):
         logging.getLogger("amikafka.kafka").warning("Kafka: %s", "down")
     assert 1 < len(capsys.readouterr().err.splitlines()) < 50
+
+
+@pytest.mark.parametrize("under_systemd", [False, True])
+def test_nothing_reaches_the_terminal_that_could_change_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], under_systemd: bool
+) -> None:
+    if under_systemd:
+        monkeypatch.setenv("JOURNAL_STREAM", "1:2")
+    else:
+        monkeypatch.delenv("JOURNAL_STREAM", raising=False)
+    logs.set_up()
+    logging.getLogger("amikafka.x").error("said %s", "\x1b[2J\x9b31m\a\r\x7ft\u00fcr\tend")
+    written = capsys.readouterr().err
+    assert "said \\x1b[2J\\x9b31m\\x07\\x0d\\x7ft\u00fcr\tend\n" in written
+    assert not set(written) & set(map(chr, [*range(9), *range(11, 32), *range(127, 160)]))

@@ -1,0 +1,108 @@
+"""Where a live intake goes on when Kafka says how far another process was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from amikafka_tail import plugins
+from amikafka_tail.checkpoint import Checkpoint, DamagedCheckpoint, store
+from amikafka_tail.config import settings
+from amikafka_tail.config.identity import Identity
+from amikafka_tail.intake import LiveIntake, load_checkpoint
+from amikafka_tail.journal import Journal
+from amikafka_tail.metrics import Counters
+from amikafka_tail.sources.live import LiveSource
+from amikafka_tail.sources.spool import SpoolOptions, SpoolSource
+
+END = b"\r\n\r\n"
+NOBODY = Identity(entity_id="x", system_name="", asterisk_version="", hostname="vm")
+
+
+class Never:
+    """A source that nobody can connect to."""
+
+    def connect(self) -> None:
+        raise OSError
+
+
+@pytest.fixture
+def configured(tmp_path: Path) -> settings.Settings:
+    path = tmp_path / "ami_kafka.conf"
+    path.write_text(
+        f"[general]\n[manager]\nsecret = x\nhost = h\n[journal]\ndirectory = {tmp_path / 'state'}\n"
+    )
+    return settings.load(path, plugins.load())
+
+
+@pytest.fixture
+def intake(tmp_path: Path, configured: settings.Settings) -> Iterator[LiveIntake]:
+    journal = Journal(tmp_path / "state" / "journal", segment_bytes=1 << 20, max_bytes=1 << 30)
+    journal.append(b"Event: A" + END + b"Event: B" + END + b"Event: C cut sh", 0)
+    journal.close()
+    source = Never()
+    assert isinstance(source, LiveSource)
+    made = LiveIntake(source, configured, plugins.load(), stored=None, counters=Counters(), wake=lambda: None)
+    yield made
+    made.close()
+
+
+def names(intake: LiveIntake, committed: Checkpoint, more: bytes) -> list[bytes]:
+    """Record more, as it happens while Kafka is asked; return what is published from then on."""
+    intake._journal.append(more, 0)
+    reader = intake.resume(committed)
+    assert reader is not None
+    chunk = reader.read()
+    return [] if chunk is None else [event.raw for event in chunk.events]  # type: ignore[union-attr]
+
+
+def test_it_goes_on_at_the_committed_offset(intake: LiveIntake) -> None:
+    committed = intake.checkpoint(len(b"Event: A" + END))
+    assert names(intake, committed, b"ort" + END) == [b"Event: B", b"Event: C cut short"]
+
+
+def test_the_offset_of_another_journal_says_nothing(intake: LiveIntake) -> None:
+    assert intake.resume(Checkpoint(epoch="another", offset=12)) is None
+
+
+def test_what_stands_where_the_journal_lost_its_end_is_not_taken_for_committed(
+    intake: LiveIntake, caplog: pytest.LogCaptureFixture
+) -> None:
+    committed = intake.checkpoint(60)  # the journal ends at 39
+    more = b"rest of another" + END + b"Event: D" + END + b"Event: E" + END
+    assert names(intake, committed, more) == [b"Event: D", b"Event: E"]
+    assert "the journal has lost its end" in caplog.text
+
+
+def test_later_offsets_are_this_process_own(intake: LiveIntake) -> None:
+    intake.resume(intake.checkpoint(0))
+    more = b"ort" + END + b"Event: D" + END
+    after_c = 39 + len(b"ort" + END)
+    assert names(intake, intake.checkpoint(after_c), more) == [b"Event: D"]
+
+
+def test_a_damaged_checkpoint_stops_no_live_source(
+    tmp_path: Path, configured: settings.Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "state" / "checkpoint.json"
+    path.parent.mkdir()
+    path.write_text("{")
+    assert load_checkpoint(configured, Never()) is None  # type: ignore[arg-type]
+    assert not path.exists()
+    assert path.with_name("checkpoint.json.damaged").read_text() == "{"
+    assert "what the journal still has is sent again" in caplog.text
+    store(path, Checkpoint(epoch="a", offset=7))
+    assert load_checkpoint(configured, Never()) == Checkpoint(epoch="a", offset=7)  # type: ignore[arg-type]
+
+
+def test_files_wait_until_somebody_has_looked_at_a_damaged_checkpoint(
+    tmp_path: Path, configured: settings.Settings
+) -> None:
+    path = tmp_path / "state" / "checkpoint-manager.json"
+    path.parent.mkdir()
+    path.write_text("{")
+    with pytest.raises(DamagedCheckpoint, match="move it away"):
+        load_checkpoint(configured, SpoolSource(SpoolOptions(directory=tmp_path)))
+    assert path.exists()
