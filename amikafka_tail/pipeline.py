@@ -32,6 +32,8 @@ MAX_UNDELIVERED = 32 * 1024 * 1024
 """How far reading may run ahead of the checkpoint, in bytes: bounds memory where events are large."""
 FIRST_RETRY, LONGEST_RETRY = 1.0, 30.0
 """Seconds to wait before going on after a failure: doubled each time, until something is delivered."""
+REPORT_SECONDS = 0.05
+"""How long the reports of a transaction that has failed are waited for."""
 FIRST_HOLD = 0.05
 """Seconds to wait before a plugin that asked for it is called again: doubled too, up to LONGEST_RETRY."""
 QUIET_HOLD = 1.0
@@ -264,9 +266,15 @@ class Pipeline:
 
         Raises `DeliveryFailed` where what is given up cannot be kept.
         """
+        reason = self._judge_failures()
+        if (reason := self.producer.fatal or reason) is not None:
+            self._go_back(f"Kafka does not take events: {reason}")
+
+    def _judge_failures(self) -> str | None:
+        """Give up what is refused for ever; return why to go back, if so. Raises `DeliveryFailed`."""
         failures = list(self.ledger.failures)
         self.ledger.failures.clear()
-        reason = self.producer.fatal
+        reason = None
         were_alone = self._batching.is_alone
         for failure in failures:
             if is_permanent(failure.error):
@@ -281,8 +289,7 @@ class Pipeline:
                 reason = reason or describe(failure.error, self._messages.topic)
         if failures and reason is None and self._transactions is not None:
             reason = "a transaction with a message that was refused has to be sent again without it"
-        if reason is not None:
-            self._go_back(f"Kafka does not take events: {reason}")
+        return reason
 
     def _send_late(self, event: Gap, receipt: Receipt) -> None:
         """Send what takes the place of a message that failed. Raises `DeliveryFailed` where that fails."""
@@ -333,6 +340,11 @@ class Pipeline:
         """Begin again at the checkpoint with a fresh producer, after a while."""
         if self._transactions is None:
             self.ledger.settle()
+        else:
+            # A message that was refused fails everything behind it, perhaps before its own report has come.
+            self.producer.poll(REPORT_SECONDS)
+            with contextlib.suppress(DeliveryFailed):
+                self._judge_failures()
         position = self.ledger.abandon()
         self._counters.rewinds += 1
         log.error(

@@ -104,6 +104,7 @@ class Producer:
         origins: Mapping[str, str] | None = None,
     ) -> None:
         self.fatal: str | None = None
+        self._is_discarded = False
         self.max_in_flight = min(
             MAX_IN_FLIGHT, int(properties.get("queue.buffering.max.messages", MAX_IN_FLIGHT))
         )
@@ -139,6 +140,7 @@ class Producer:
 
     def discard(self) -> None:
         """Throw away what is not sent yet, and close in the background: that can take a second."""
+        self._is_discarded = True
         producer = self._producer
         # At once: what is still queued would come after what its failed predecessors are sent again for.
         producer.purge(blocking=False)
@@ -159,12 +161,16 @@ class Producer:
 class TransactionalProducer(Producer):
     """A producer with a `transactional.id`: what it sends counts for readers once it is committed."""
 
+    _opening = threading.Lock()
+    """One at a time in this process, so that the latest is the one that is not shut out."""
+
     def open(self, seconds: float) -> None:
         """Take over the transactional id: what others have not committed is aborted, and they are shut out.
 
         Blocks for at most `seconds`. Raises `DeliveryFailed`.
         """
-        self._insist(self._producer.init_transactions, seconds)
+        with self._opening:
+            self._insist(self._producer.init_transactions, seconds)
 
     def begin(self) -> None:
         """Begin a transaction. Raises `DeliveryFailed`."""
@@ -188,6 +194,8 @@ class TransactionalProducer(Producer):
         """Call a step of librdkafka's, again where it says that this may help."""
         until = time.monotonic() + seconds
         while True:
+            if self._is_discarded:
+                raise DeliveryFailed("another producer has taken over in this process")
             try:
                 step(STEP_SECONDS)
                 return

@@ -133,11 +133,11 @@ class Service:
         """Record what has come, send a chunk, release what is delivered; return whether anything moved."""
         moved = self._intake.collect()
         before = self._pipeline.ledger.position
-        moved |= self._pipeline.step()
-        if moved or self._pipeline.ledger.position != before:
+        stepped = self._pipeline.step()
+        if stepped or self._pipeline.ledger.position != before:
             self._active_until = time.monotonic() + ACTIVE_SECONDS
         self._release()
-        return moved
+        return moved or stepped
 
     def _release(self) -> None:
         """Let go what is delivered; from here on the checkpoint may say so."""

@@ -22,7 +22,7 @@ from amikafka_tail.journal import Journal
 from amikafka_tail.messages import Messages, Route
 from amikafka_tail.metrics import Counters
 from amikafka_tail.pipeline import Pipeline
-from amikafka_tail.producer import KafkaError
+from amikafka_tail.producer import KafkaError, KafkaException
 from amikafka_tail.reader import StreamReader
 from amikafka_tail.transactions import Transactions
 
@@ -50,6 +50,7 @@ class Kafka:
     aborted: int = 0
     generation: int = 0
     fails: Callable[[bytes], KafkaError | None] = lambda _value: None
+    fails_what_follows: bool = False
     before_commit: Callable[[], None] = lambda: None
     after_commit: Callable[[], None] = lambda: None
     before_open: Callable[[], None] = lambda: None
@@ -91,6 +92,8 @@ class Producer:
     def produce(self, *arguments: Any) -> None:
         assert self._open, "librdkafka would refuse this"
         _, value, _, _, report, _, _, _ = arguments
+        if self._kafka.fails_what_follows and any(self._kafka.fails(each) for each, _ in self._queue):
+            raise KafkaException(KafkaError(KafkaError._STATE))
         self._queue.append((value, report))
 
     def poll(self, seconds: float) -> int:
@@ -267,6 +270,16 @@ def test_a_message_that_times_out_takes_its_transaction_with_it(world: World) ->
 
 
 def test_a_message_that_is_refused_for_ever_is_left_out_of_the_next_attempt(world: World) -> None:
+    world.kafka.fails = lambda value: REFUSED if value.endswith(b"Number: 7") else None
+    events = world.write(100)
+    world.run(world.pipeline())
+    del events[7]
+    assert world.kafka.events == events
+    assert len(world.dead_letters.path.read_text().splitlines()) == 1
+
+
+def test_a_refused_message_is_known_though_the_one_behind_it_fails_first(world: World) -> None:
+    world.kafka.fails_what_follows = True
     world.kafka.fails = lambda value: REFUSED if value.endswith(b"Number: 7") else None
     events = world.write(100)
     world.run(world.pipeline())
