@@ -357,7 +357,9 @@ class Journal:
 def lock_directory(directory: Path) -> int:
     """Keep other processes out of a directory; return the descriptor to close. Raises `JournalError`."""
     try:
-        directory.mkdir(mode=0o750, parents=True, exist_ok=True)
+        # mkdir's own `parents` would let everybody into those.
+        for missing in reversed([each for each in (directory, *directory.parents) if not each.exists()]):
+            missing.mkdir(mode=0o750, exist_ok=True)
         descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
     except OSError as error:
         raise JournalError(

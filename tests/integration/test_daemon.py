@@ -6,6 +6,8 @@ import contextlib
 import json
 import re
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -396,3 +398,32 @@ def test_two_daemons_do_not_share_a_journal(world: World, tmp_path: Path) -> Non
     finally:
         other.close()
     assert world.daemon.running
+
+
+def test_its_files_are_for_its_user_and_group_alone(world: World, tmp_path: Path) -> None:
+    careless = ("sh", "-c", 'umask 0; exec "$@"', "sh")
+    text = world.configuration().replace("[kafka]", "[kafka]\nmessage_max_bytes = 1000")
+    daemon = Daemon(tmp_path / "careless", text, prefix=careless)
+    state = tmp_path / "careless" / "journal"
+    try:
+        daemon.start()
+        daemon.wait_for_log("connected: asterisk=")
+        world.asterisk.send(event(1, "X: " + "x" * 2000))
+        for name in ("dead-letter.jsonl", "checkpoint.json"):
+            daemon.wait_for((state / name).exists, BOUND, name)
+        paths = [state, *state.rglob("*")]
+        modes = {str(path.relative_to(tmp_path)): path.stat().st_mode & 0o7777 for path in paths}
+        assert daemon.stop() == 0
+    finally:
+        daemon.close()
+    assert len(modes) > 6
+    wrong = {name: oct(mode) for name, mode in modes.items() if mode not in (0o640, 0o750)}
+    assert wrong == {}
+
+
+def test_it_leaves_no_core_dump() -> None:
+    code = (
+        "import ctypes; from amikafka_tail.secrecy import leave_no_core; leave_no_core();"
+        "raise SystemExit(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"  # PR_GET_DUMPABLE
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=20, check=False).returncode == 0
