@@ -37,7 +37,7 @@ faults: $(BIN)/.plugins  ## a campaign of faults: SEED=1 MINUTES=10 FAULTS="--ex
 		--seed $(SEED) --minutes $(MINUTES) $(FAULTS)
 
 fuzz: $(BIN)/.plugins  ## the property tests with many more inputs each: INPUTS=20000
-	AMIKAFKA_FUZZ_INPUTS=$(or $(INPUTS),20000) $(BIN)/pytest --numprocesses 4 tests/property
+	AMIKAFKA_FUZZ_INPUTS=$(or $(INPUTS),20000) $(BIN)/pytest --numprocesses 4 --timeout 7200 tests/property
 
 bench: $(BIN)/.ready  ## figures: see benchmarks/README.md
 	$(BIN)/python benchmarks/throughput.py

@@ -1,4 +1,4 @@
-"""Writing to files so that a full disk or a crash leaves the old state or the new one."""
+"""Writing to files so that a full disk or a crash leaves the old state or the new one, and others out."""
 
 from __future__ import annotations
 
@@ -27,3 +27,10 @@ def replace_file(path: Path, content: bytes) -> None:
     finally:
         os.close(descriptor)
     temporary.replace(path)
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory, and those above it, for its user and group alone. Raises `OSError`."""
+    # mkdir's own `parents` would let everybody into those above.
+    for missing in reversed([each for each in (path, *path.parents) if not each.exists()]):
+        missing.mkdir(mode=0o750, exist_ok=True)

@@ -28,7 +28,7 @@ from typing import NamedTuple
 from amikafka_tail.ami.framing import END
 from amikafka_tail.checkpoint import Checkpoint
 from amikafka_tail.config.identity import Identity
-from amikafka_tail.durable import replace_file, write_at
+from amikafka_tail.durable import make_directory, replace_file, write_at
 from amikafka_tail.errors import JournalError
 from amikafka_tail.segment import Moment, Segment
 
@@ -357,9 +357,7 @@ class Journal:
 def lock_directory(directory: Path) -> int:
     """Keep other processes out of a directory; return the descriptor to close. Raises `JournalError`."""
     try:
-        # mkdir's own `parents` would let everybody into those.
-        for missing in reversed([each for each in (directory, *directory.parents) if not each.exists()]):
-            missing.mkdir(mode=0o750, exist_ok=True)
+        make_directory(directory)
         descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
     except OSError as error:
         raise JournalError(

@@ -20,6 +20,7 @@ from amikafka_tail.ami.debuglog import LogFramer
 from amikafka_tail.ami.event import Event
 from amikafka_tail.ami.sequence import Sequence
 from amikafka_tail.config.identity import Identity
+from amikafka_tail.durable import make_directory
 from amikafka_tail.errors import SourceDisconnected
 from amikafka_tail.hookspecs import API_VERSION, Register, hookimpl
 from amikafka_tail.metrics import Counters
@@ -308,7 +309,7 @@ def _is_marked(file: LogFile, mark: Mark) -> bool:
 
 def _make_directory(directory: Path) -> None:
     try:
-        directory.mkdir(mode=0o750, parents=True, exist_ok=True)
+        make_directory(directory)
     except OSError as error:
         raise SourceDisconnected(f"{directory}: cannot be made: {error.strerror} ([spool])") from error
 
