@@ -79,6 +79,7 @@ class Journal:
         self._last_move_ms = 0
         self._released = start_at
         self._dropped_tail = (0, b"")
+        self._read_last: Segment | None = None
         self._unsynced: set[Path] = set()
         self._syncing = threading.Lock()
         self.dropped: list[Dropped] = []
@@ -177,6 +178,7 @@ class Journal:
         if self.end == self._segments[-1].start:
             return
         self._make_room()
+        self._segments[-1].rest()
         self._segments.append(Segment(self._directory, self.end, create=True))
         self._last_move_ms = 0
 
@@ -307,12 +309,18 @@ class Journal:
     def close(self) -> None:
         """Close the files and let another process have the directory."""
         for segment in self._segments:
-            segment.close()
+            segment.rest()
         os.close(self._lock)
 
     def _segment_at(self, position: int) -> Segment:
         index = bisect_right(self._segments, position, key=attrgetter("start"))
-        return self._segments[max(index - 1, 0)]
+        found = self._segments[max(index - 1, 0)]
+        if found is not self._read_last:
+            # However long the journal is, few of its files are open.
+            if self._read_last is not None and self._read_last is not self._segments[-1]:
+                self._read_last.rest()
+            self._read_last = found
+        return found
 
     def _load_epoch(self, checkpoint: Checkpoint | None) -> str:
         """Return its epoch, or note one. Raises `JournalError` where the checkpoint differs."""

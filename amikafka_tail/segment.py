@@ -24,31 +24,46 @@ class Moment(NamedTuple):
 
 
 class Segment:
-    """One segment, kept open for reading; the last one is open for writing too."""
+    """One segment. Its files are opened when they are needed, and stay open until `rest`."""
 
     def __init__(self, directory: Path, start: int, *, create: bool = False) -> None:
         self.path = directory / f"{start:020d}.log"
         self.times_path = self.path.with_suffix(".times")
         self.start = start
-        flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
-        self.fd = os.open(self.path, flags, 0o640)
-        try:
-            self.times_fd = os.open(self.times_path, flags | os.O_CREAT, 0o640)
-        except OSError:
-            os.close(self.fd)
-            raise
-        self.end = start + os.fstat(self.fd).st_size
-        self.readable_from = start + _first_data(self.fd)
+        self._descriptors: tuple[int, int] | None = None
+        self._create = os.O_CREAT if create else 0
+        fd, times_fd = self._opened()
+        self._create = 0
+        self.end = start + os.fstat(fd).st_size
+        self.readable_from = start + _first_data(fd)
         # A crash may have left half a pair.
-        self.times_size = os.fstat(self.times_fd).st_size // _MOVE.size * _MOVE.size
+        self.times_size = os.fstat(times_fd).st_size // _MOVE.size * _MOVE.size
         self._offsets = array("Q")
         self._times = array("Q")
+        self.rest()
+
+    @property
+    def fd(self) -> int:
+        """The descriptor of the file of bytes."""
+        return self._opened()[0]
+
+    def _opened(self) -> tuple[int, int]:
+        """Return the descriptors of both files, opened now if they are not."""
+        if self._descriptors is None:
+            flags = os.O_RDWR | os.O_CLOEXEC
+            fd = os.open(self.path, flags | self._create, 0o640)
+            try:
+                self._descriptors = fd, os.open(self.times_path, flags | os.O_CREAT, 0o640)
+            except OSError:
+                os.close(fd)
+                raise
+        return self._descriptors
 
     def moments(self, start: int, end: int) -> list[Moment]:
         """Return the moments that hold between two offsets, the first for `start` itself."""
         offsets, times = self._offsets, self._times
         if (loaded := len(offsets) * _MOVE.size) < self.times_size:
-            pairs = array("Q", os.pread(self.times_fd, self.times_size - loaded, loaded))
+            pairs = array("Q", os.pread(self._opened()[1], self.times_size - loaded, loaded))
             offsets += pairs[::2]
             times += pairs[1::2]
         first = max(bisect_right(offsets, start) - 1, 0)
@@ -67,7 +82,7 @@ class Segment:
 
     def note(self, now_ms: int) -> None:
         """Note when the bytes came that are written next. Raises `OSError`."""
-        self.times_size += os.pwrite(self.times_fd, _MOVE.pack(self.end, now_ms), self.times_size)
+        self.times_size += os.pwrite(self._opened()[1], _MOVE.pack(self.end, now_ms), self.times_size)
 
     def free(self, position: int) -> None:
         """Give the disk back what stands before an offset, where the file system can do that."""
@@ -75,14 +90,17 @@ class Segment:
         if length > 0 and not _libc.fallocate(self.fd, _PUNCH_HOLE | _KEEP_SIZE, 0, length):
             self.readable_from = self.start + length
 
-    def close(self) -> None:
-        """Close its files."""
-        os.close(self.fd)
-        os.close(self.times_fd)
+    def rest(self) -> None:
+        """Close its files, and forget what can be read from them again."""
+        if self._descriptors is not None:
+            for descriptor in self._descriptors:
+                os.close(descriptor)
+            self._descriptors = None
+            self._offsets, self._times = array("Q"), array("Q")
 
     def delete(self) -> None:
         """Close and delete its files."""
-        self.close()
+        self.rest()
         self.path.unlink(missing_ok=True)
         self.times_path.unlink(missing_ok=True)
 

@@ -865,3 +865,23 @@ def test_when_the_last_byte_came_is_known(journals: Journals) -> None:
     assert journal.last_moment() == NOW + 7
     journal.roll()
     assert journal.last_moment() == NOW + 7
+
+
+def test_however_long_it_is_few_files_are_open(journals: Journals, directory: Path) -> None:
+    def open_files() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    journal = journals(segment_bytes=100, max_bytes=1_000_000)
+    before = open_files()
+    for number in range(300):
+        journal.append(b"%0100d" % number, NOW + number)
+    assert open_files() <= before + 4
+    assert everything(journal) == b"".join(b"%0100d" % number for number in range(300))
+    assert open_files() <= before + 4
+    assert [journal.moments(at, at)[0].captured_ms for at in (29_900, 0, 5_000)] == [NOW + 299, NOW, NOW + 50]
+    journals.close(journal)
+    again = journals(segment_bytes=100, max_bytes=1_000_000)
+    assert open_files() <= before + 4
+    assert again.end == 30_000
+    again.release(29_950)
+    assert again.start == 29_900
