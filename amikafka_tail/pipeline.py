@@ -101,6 +101,11 @@ class Pipeline:
         return len(self.producer) > 0 or (self._transactions is not None and self._transactions.waiting)
 
     @property
+    def problem(self) -> str | None:
+        """Why nothing may be published any more, in words; `None` where it may."""
+        return self._transactions.fenced if self._transactions is not None else None
+
+    @property
     def settled(self) -> bool:
         """Whether all that has been read is delivered."""
         return self._sending is None and not self.ledger.open_receipts
@@ -140,8 +145,8 @@ class Pipeline:
 
     def take_reports(self, seconds: float = 0) -> None:
         """Take delivery reports, waiting at most `seconds` for one, and act on them."""
-        self.producer.poll(seconds)
         try:
+            self.producer.poll(seconds)
             if self.ledger.failures or self.producer.fatal:
                 self._recover()
             if self._settle():
@@ -151,6 +156,8 @@ class Pipeline:
                 raise DeliveryFailed("Kafka answers, and acknowledges nothing of what was sent to it")
         except DeliveryFailed as error:
             self._go_back(str(error))
+        except KafkaException as error:  # a fatal one
+            self._go_back(f"Kafka does not take events: {describe(error.args[0], self._messages.topic)}")
 
     def _settle(self) -> bool:
         """Release what is delivered for good; return whether there was anything. Raises `DeliveryFailed`."""
@@ -342,8 +349,8 @@ class Pipeline:
             self.ledger.settle()
         else:
             # A message that was refused fails everything behind it, perhaps before its own report has come.
-            self.producer.poll(REPORT_SECONDS)
-            with contextlib.suppress(DeliveryFailed):
+            with contextlib.suppress(DeliveryFailed, KafkaException):
+                self.producer.poll(REPORT_SECONDS)
                 self._judge_failures()
         position = self.ledger.abandon()
         self._counters.rewinds += 1

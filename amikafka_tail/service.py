@@ -169,7 +169,7 @@ class Service:
 
     def _report(self) -> None:
         now = time.monotonic()
-        state = self._intake.state
+        state = self._pipeline.problem or self._intake.state
         if now < self._next_status and state == self._status:
             return
         seconds = max(now - self._next_status + STATUS_SECONDS, 0.1)

@@ -240,7 +240,7 @@ class Kafka:
         for broker in self.brokers:
             broker.start()
         wait_for(
-            lambda: all(broker.listening() for broker in self.brokers), 60, f"Kafka, see {self.log}", 0.1
+            lambda: all(broker.listening() for broker in self.brokers), 120, f"Kafka, see {self.log}", 0.1
         )
         admin = self.admin()
         wait_for(lambda: _serving(admin) == len(self.brokers), 90, f"Kafka to serve, see {self.log}", 0.1)

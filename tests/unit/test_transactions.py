@@ -97,6 +97,8 @@ class Producer:
         self._queue.append((value, report))
 
     def poll(self, seconds: float) -> int:
+        if self._open and 0 < self._generation != self._kafka.generation:
+            raise KafkaException(KafkaError(KafkaError._FENCED, "shut out", True))
         queue, self._queue = self._queue, []
         for value, report in queue:
             error = self._kafka.fails(value)
