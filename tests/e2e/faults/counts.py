@@ -132,14 +132,15 @@ class Keeper:
         with self._lock:
             for segment in sorted(self._journal.glob("*.log")):
                 if segment.name not in self._read:
-                    with contextlib.suppress(FileNotFoundError, FileExistsError):
+                    with contextlib.suppress(OSError):  # gone, or on a disk that is full or read-only
                         os.link(segment, self._links / segment.name)
                         self._read[segment.name] = 0
             kept = sorted(self._links.glob("*.log"))
             for index, link in enumerate(kept):
                 self._take(link)
                 if index + 1 < len(kept) and link.stat().st_nlink == 1:
-                    link.unlink()
+                    with contextlib.suppress(OSError):
+                        link.unlink()
 
     def cut(self, link_name: str, size: int) -> None:
         """Somebody has cut a segment: what comes next stands there."""
@@ -160,7 +161,7 @@ class Keeper:
 
     def _run(self) -> None:
         while not self._stop.wait(0.02):
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):
                 self.look()
 
 
