@@ -9,21 +9,20 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Iterator
-from traceback import format_exception, format_exception_only
 
 from amikafka_tail.ami.event import Event
 from amikafka_tail.batching import Batching, Connect
 from amikafka_tail.checkpoint import Checkpoint
 from amikafka_tail.config.identity import Identity
-from amikafka_tail.dead_letters import DeadLetters, Kind
+from amikafka_tail.dead_letters import DeadLetters
 from amikafka_tail.errors import DeliveryFailed, TryLater
-from amikafka_tail.gaps import Gap, Reason
-from amikafka_tail.gaps import gap as make_gap
+from amikafka_tail.gaps import Gap
 from amikafka_tail.ledger import Failure, Ledger, Receipt
-from amikafka_tail.messages import FilterFailed, Messages
+from amikafka_tail.messages import Messages
 from amikafka_tail.metrics import Counters
 from amikafka_tail.payload import unpack, value_of
 from amikafka_tail.producer import KafkaError, KafkaException, describe, is_for_size, is_permanent
+from amikafka_tail.set_aside import SetAside
 from amikafka_tail.sources.replayable import Reader, Unpublishable
 from amikafka_tail.stall import Stall
 from amikafka_tail.transactions import Transactions
@@ -32,16 +31,15 @@ MAX_UNDELIVERED = 32 * 1024 * 1024
 """How far reading may run ahead of the checkpoint, in bytes: bounds memory where events are large."""
 FIRST_RETRY, LONGEST_RETRY = 1.0, 30.0
 """Seconds to wait before going on after a failure: doubled each time, until something is delivered."""
-REPORT_SECONDS = 0.05
-"""How long the reports of a transaction that has failed are waited for."""
+REPORT_SECONDS, REPORT_POLLS = 0.05, 5
+"""How long, and how often, the report of the message that made a transaction fail is waited for."""
+REFUSED = "a transaction with a message that was refused has to be sent again without it"
 FIRST_HOLD = 0.05
 """Seconds to wait before a plugin that asked for it is called again: doubled too, up to LONGEST_RETRY."""
 QUIET_HOLD = 1.0
 """A plugin that waits no longer than this, in seconds, is not worth a line in the log."""
 NOWHERE = -1
 """The position of what was sent from bytes that are gone."""
-MAX_REMEMBERED = 10_000
-"""Positions of events set aside that are remembered, so that going back does not set them aside again."""
 
 log = logging.getLogger("amikafka.pipeline")
 
@@ -70,14 +68,13 @@ class Pipeline:
         self._reader = reader
         self._messages = messages
         self._batching = Batching(connect, clock)
-        self._dead_letters = dead_letters
+        self._aside = SetAside(dead_letters, messages, counters, lambda: self.ledger.position)
         self._counters = counters
         self._clock = clock
         self._retry_after = FIRST_RETRY
         self._resume_at = 0.0
         self._stall = Stall(clock)
         self._hold_for = FIRST_HOLD
-        self._given_up: dict[int, Gap | None] = {}
         self._sending: Iterator[None] | None = None
         self._identity = messages.fallback
         self._route = messages.route(messages.fallback)
@@ -212,7 +209,7 @@ class Pipeline:
         Yields when librdkafka's queue is full or a plugin has to wait, to go on with the same event.
         """
         counters = self._counters
-        given_up = self._given_up
+        given_up = self._aside.given_up
         envelope, render = self._route
         produce = self.producer.produce
         report = receipt.report
@@ -241,7 +238,7 @@ class Pipeline:
                     if self._has_to_wait(error):
                         yield
                     else:
-                        event = self._set_aside_failed(event, error)
+                        event = self._aside.failed(event, error)
                     continue
                 receipt.pending += 1
                 try:
@@ -258,10 +255,10 @@ class Pipeline:
 
     def _in_place_of(self, found: Event | Unpublishable) -> Event | None:
         """Return what is published for what is no ordinary event, if anything. Raises `DeliveryFailed`."""
-        if found.position in self._given_up:
-            return self._given_up[found.position]
+        if found.position in self._aside.given_up:
+            return self._aside.given_up[found.position]
         if type(found) is Unpublishable:
-            return self._set_aside_bytes(found)
+            return self._aside.unpublishable(found)
         if type(found) is Gap:
             return found if self._messages.gap_events else None
         assert isinstance(found, Event)  # a source's own kind
@@ -273,18 +270,22 @@ class Pipeline:
 
         Raises `DeliveryFailed` where what is given up cannot be kept.
         """
-        reason = self._judge_failures()
+        refused, reason = self._judge_failures()
         if (reason := self.producer.fatal or reason) is not None:
-            self._go_back(f"Kafka does not take events: {reason}")
+            self._go_back(f"Kafka does not take events: {reason}", refused=refused)
 
-    def _judge_failures(self) -> str | None:
-        """Give up what is refused for ever; return why to go back, if so. Raises `DeliveryFailed`."""
+    def _judge_failures(self) -> tuple[bool, str | None]:
+        """Give up what is refused for ever; return whether there was any, and why to go back, if so.
+
+        Raises `DeliveryFailed`.
+        """
         failures = list(self.ledger.failures)
         self.ledger.failures.clear()
-        reason = None
+        refused, reason = False, None
         were_alone = self._batching.is_alone
         for failure in failures:
             if is_permanent(failure.error):
+                refused = True
                 self._batching.refused(for_size=is_for_size(failure.error))
             if is_permanent(failure.error) and were_alone:
                 in_its_place = self._give_up(self._find(failure), failure.error)
@@ -294,9 +295,9 @@ class Pipeline:
                     self._send_late(in_its_place, failure.receipt)
             else:
                 reason = reason or describe(failure.error, self._messages.topic)
-        if failures and reason is None and self._transactions is not None:
-            reason = "a transaction with a message that was refused has to be sent again without it"
-        return reason
+        if refused and self._transactions is not None:
+            reason = reason or REFUSED
+        return refused, reason
 
     def _send_late(self, event: Gap, receipt: Receipt) -> None:
         """Send what takes the place of a message that failed. Raises `DeliveryFailed` where that fails."""
@@ -323,7 +324,7 @@ class Pipeline:
         """Send an event to the dead letters, so that it is not tried again; return what takes its place."""
         reason = describe(error, self._messages.topic)
         log.error("refused by Kafka: %s: event=%r offset=%d", reason, event.name, event.position)
-        return self._set_aside(event, reason)
+        return self._aside.put(event, reason)
 
     def _find(self, failure: Failure) -> Event:
         """Find the event of a failed message by reading its chunk once more: a report does not name it."""
@@ -332,7 +333,7 @@ class Pipeline:
         known, route = self._identity, self._route
         for event, found in self._reader.again(receipt.start, receipt.end):
             identity = found or self._messages.fallback
-            if event.position in self._given_up:
+            if event.position in self._aside.given_up:
                 continue
             if identity != known:
                 known, route = identity, self._messages.route(identity)
@@ -343,15 +344,19 @@ class Pipeline:
         # The journal had to give the chunk up: what was sent is all there is.
         return Event(wanted, NOWHERE)
 
-    def _go_back(self, reason: str) -> None:
-        """Begin again at the checkpoint with a fresh producer, after a while."""
+    def _go_back(self, reason: str, *, refused: bool = False) -> None:
+        """Begin again at the checkpoint with a fresh producer, after a while.
+
+        After a message that was `refused` the wait does not grow: the next attempt knows more than this one.
+        """
         if self._transactions is None:
             self.ledger.settle()
-        else:
-            # A message that was refused fails everything behind it, perhaps before its own report has come.
-            with contextlib.suppress(DeliveryFailed, KafkaException):
-                self.producer.poll(REPORT_SECONDS)
-                self._judge_failures()
+        elif not refused:
+            refused = self._await_refusal()
+        if refused:
+            self._retry_after = FIRST_RETRY
+            if self._transactions is not None:
+                reason = REFUSED
         position = self.ledger.abandon()
         self._counters.rewinds += 1
         log.error(
@@ -367,13 +372,27 @@ class Pipeline:
         self._stall.moved()
         self._reconnect()
 
+    def _await_refusal(self) -> bool:
+        """Wait a moment for a message that was refused: it fails all behind it before its own report comes.
+
+        Returns whether it has come.
+        """
+        refused = False
+        with contextlib.suppress(DeliveryFailed, KafkaException):
+            for _ in range(REPORT_POLLS):
+                self.producer.poll(REPORT_SECONDS)
+                refused, _ = self._judge_failures()
+                if refused or not len(self.producer):
+                    break
+        return refused
+
     def _reconnect(self) -> None:
         self.producer.discard()
         self.producer = self._batching.connect()
 
     def _has_to_wait(self, error: Exception) -> bool:
         """Tell whether a plugin asked to be called again later, and wait if it did."""
-        plugin, cause = self._blamed(error)
+        plugin, cause = self._aside.blamed(error)
         if not isinstance(cause, TryLater):
             return False
         self._resume_at = self._clock() + self._hold_for
@@ -386,60 +405,3 @@ class Pipeline:
             )
         self._hold_for = min(2 * self._hold_for, LONGEST_RETRY)
         return True
-
-    def _blamed(self, error: Exception) -> tuple[str, Exception]:
-        """Return the plugin that an exception came from, and what it raised."""
-        if isinstance(error, FilterFailed) and isinstance(error.__cause__, Exception):
-            return str(error), error.__cause__
-        return self._messages.format_name, error
-
-    def _set_aside_bytes(self, bytes_: Unpublishable) -> Gap | None:
-        """Send what is no event to the dead letters; return what takes its place. Raises `DeliveryFailed`."""
-        torn = bytes_.kind == "torn"
-        self._counters.torn += torn
-        self._counters.malformed += not torn
-        log.warning("set aside: %s: offset=%d %r", bytes_.reason, bytes_.position, bytes_.raw[:80])
-        return self._set_aside(
-            Event(bytes_.raw, bytes_.position),
-            bytes_.reason,
-            kind=bytes_.kind,
-            gap="Torn" if torn else "SetAside",
-        )
-
-    def _set_aside_failed(self, event: Event, error: Exception) -> Gap | None:
-        """Send an event that a plugin could not handle to the dead letters; return what takes its place.
-
-        Raises `DeliveryFailed`.
-        """
-        plugin, cause = self._blamed(error)
-        self._counters.plugin_failures[plugin] = self._counters.plugin_failures.get(plugin, 0) + 1
-        said = format_exception_only(cause)[-1].strip()  # whatever its own str() does
-        log.error('plugin "%s" failed: %s: event=%r', plugin, said, event.name)
-        return self._set_aside(event, "".join(format_exception(cause)), plugin=plugin)
-
-    def _set_aside(
-        self,
-        event: Event,
-        reason: str,
-        *,
-        kind: Kind = "refused",
-        plugin: str | None = None,
-        gap: Reason = "SetAside",
-    ) -> Gap | None:
-        """Keep what cannot be published, once. Raises `DeliveryFailed` where that is not possible now."""
-        position, captured_ms = event.position, event.captured_ms
-        try:
-            self._counters.forgotten_letters += self._dead_letters.keep(
-                event.raw, position=position, reason=reason, kind=kind, plugin=plugin, captured_ms=captured_ms
-            )
-        except OSError as error:
-            raise DeliveryFailed(f"{self._dead_letters.path} cannot be written: {error.strerror}") from error
-        self._counters.dead_letters += 1
-        in_its_place = None
-        if self._messages.gap_events and type(event) is not Gap:
-            in_its_place = make_gap(gap, position, captured_ms, LostEvents=1, Detail=reason)
-        self._given_up[position] = in_its_place
-        if len(self._given_up) > MAX_REMEMBERED:
-            for each in [each for each in self._given_up if each < self.ledger.position]:
-                del self._given_up[each]
-        return in_its_place

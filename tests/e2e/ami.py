@@ -31,9 +31,13 @@ class Session:
         self._socket.settimeout(None)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        answer = self.request("Login", Username=user, Secret=secret, Events=events)
-        if answer.get("Response") != "Success":
-            raise AssertionError(f"login of {user} refused: {answer}")
+        try:
+            answer = self.request("Login", Username=user, Secret=secret, Events=events)
+            if answer.get("Response") != "Success":
+                raise AssertionError(f"login of {user} refused: {answer}")
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> Session:
         return self

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from amikafka_tail.errors import DeliveryFailed
 from amikafka_tail.journal import Journal
 from amikafka_tail.messages import Messages, Route
 from amikafka_tail.metrics import Counters
-from amikafka_tail.pipeline import Pipeline
+from amikafka_tail.pipeline import FIRST_RETRY, Pipeline
 from amikafka_tail.producer import KafkaError, KafkaException
 from amikafka_tail.reader import StreamReader
 from amikafka_tail.transactions import Transactions
@@ -288,6 +289,19 @@ def test_a_refused_message_is_known_though_the_one_behind_it_fails_first(world: 
     del events[7]
     assert world.kafka.events == events
     assert len(world.dead_letters.path.read_text().splitlines()) == 1
+
+
+def test_many_refused_messages_do_not_make_the_waits_longer(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.kafka.fails_what_follows = True
+    world.kafka.fails = lambda value: REFUSED if value[-1:] in b"3579" else None
+    events = world.write(50)
+    world.run(world.pipeline())
+    assert world.kafka.events == [each for each in events if each[-1:] not in b"3579"]
+    waits = re.findall(r"next attempt in (\d+) s", caplog.text)
+    assert len(waits) > 15
+    assert set(waits) == {f"{FIRST_RETRY:.0f}"}
 
 
 def test_the_gap_that_it_leaves_is_published_in_its_place(world: World) -> None:

@@ -88,14 +88,19 @@ class Load:
                 owed = 0
                 continue
             try:
-                if driver is None or driver.closed.is_set():
+                if driver is not None and driver.closed.is_set():
+                    driver.close()
+                    driver = None
+                if driver is None:
                     driver = self._connect()
                 count, owed = int(owed), owed % 1
                 numbers = range(self.sent, self.sent + count)
                 self.sent += count
                 driver.send_raw(b"".join(map(self._action, numbers)))
-            except (OSError, AssertionError, TimeoutError):
-                driver = None  # Asterisk has gone
+            except (OSError, AssertionError, TimeoutError):  # Asterisk has gone
+                if driver is not None:
+                    driver.close()
+                    driver = None
         if driver is not None:
             driver.close()
 
