@@ -18,6 +18,7 @@ from amikafka_tail.envelope import envelopes
 from amikafka_tail.errors import ConfigError, PluginError, Problem
 from amikafka_tail.event_ids import with_event_id
 from amikafka_tail.messages import Messages, Route, chain
+from amikafka_tail.metrics import KindCounts
 from amikafka_tail.payload import FormatContext
 from amikafka_tail.plugins import Registration, Registry
 from amikafka_tail.producer import Producer, TransactionalProducer
@@ -58,12 +59,17 @@ def source_key(settings: Settings) -> str:
 
 
 def messages(
-    settings: Settings, registry: Registry, *, epoch: str = "", fixed_offsets: bool = False
+    settings: Settings,
+    registry: Registry,
+    *,
+    epoch: str = "",
+    fixed_offsets: bool = False,
+    counts: KindCounts | None = None,
 ) -> Messages:
     """Make what turns events into messages: the filters in their order, the format, the envelope.
 
-    `epoch` names what offsets count in; `fixed_offsets` says that an event never gets another one. Raises
-    `ConfigError` and `PluginError`.
+    `epoch` names what offsets count in; `fixed_offsets` says that an event never gets another one; `counts`
+    is where they are counted by name. Raises `ConfigError` and `PluginError`.
     """
     format_ = registry.get("format", settings.format)
     filters = [
@@ -73,7 +79,7 @@ def messages(
 
     def route(found: Identity) -> Route:
         overridden = settings.overrides.apply(found)
-        envelope = envelopes(overridden, settings.format, settings.key)
+        envelope = envelopes(overridden, settings.format, settings.key, counts)
         if settings.event_id:
             entity_id = overridden.entity_id
             envelope = with_event_id(envelope, entity_id, epoch, with_digest=not fixed_offsets)
@@ -102,10 +108,15 @@ def _callable(settings: Settings, registration: Registration, *arguments: object
     return cast("Callable[[Event], Any]", made)
 
 
-def producer(settings: Settings, batch_size: int | None = None) -> Producer:
+def producer(
+    settings: Settings,
+    batch_size: int | None = None,
+    *,
+    on_statistics: Callable[[str], None] | None = None,
+) -> Producer:
     """Make a producer, of its own batch size if one is given. Raises `ConfigError`."""
     properties = {name: value for name, value in settings.properties.items() if name != TRANSACTIONAL_ID}
-    return _producer(Producer, settings, properties, batch_size)
+    return _producer(Producer, settings, properties, batch_size, on_statistics)
 
 
 def try_producer(settings: Settings) -> None:
@@ -120,6 +131,7 @@ def transactions(
     owner: str,
     checkpoint: Callable[[int], Checkpoint],
     sync: Callable[[], None],
+    on_statistics: Callable[[str], None] | None = None,
 ) -> Transactions | None:
     """Make what publishes exactly once, `None` where at least once will do."""
     if not settings.exactly_once:
@@ -134,7 +146,7 @@ def transactions(
         properties, topic=settings.topic + CHECKPOINTS, key=publisher.encode(), logger=librdkafka_log
     )
     return Transactions(
-        lambda batch_size: _producer(TransactionalProducer, settings, properties, batch_size),
+        lambda batch_size: _producer(TransactionalProducer, settings, properties, batch_size, on_statistics),
         topic,
         owner=owner,
         checkpoint=checkpoint,
@@ -148,7 +160,13 @@ def _no_checkpoint(position: int) -> Checkpoint:
     return Checkpoint(epoch="", offset=position)
 
 
-def _producer(kind: type[P], settings: Settings, properties: Mapping[str, str], batch_size: int | None) -> P:
+def _producer(
+    kind: type[P],
+    settings: Settings,
+    properties: Mapping[str, str],
+    batch_size: int | None,
+    on_statistics: Callable[[str], None] | None,
+) -> P:
     if batch_size is not None:
         largest = int(properties.get("batch.size", batch_size))
         properties = {**properties, "batch.size": str(min(batch_size, largest))}
@@ -157,6 +175,7 @@ def _producer(kind: type[P], settings: Settings, properties: Mapping[str, str], 
         origins=settings.property_origins,
         logger=librdkafka_log,
         on_error=lambda text: log.warning("Kafka: %s", text),
+        on_statistics=on_statistics,
     )
 
 

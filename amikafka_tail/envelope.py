@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from amikafka_tail.ami.event import CRLF, Event, split_line
 from amikafka_tail.config.identity import Identity
+from amikafka_tail.metrics import Count, KindCounts
 from amikafka_tail.payload import Headers
 
 Envelope = Callable[[Event], tuple[bytes | None, Headers, int]]
@@ -21,16 +22,19 @@ _KEY_HEADERS = {
 class _Kind:
     """What the messages of one (Event, Privilege) pair share; the headers change once a second."""
 
-    __slots__ = ("category", "headers", "name", "second")
+    __slots__ = ("category", "count", "headers", "name", "second")
 
-    def __init__(self, name: bytes, category: bytes) -> None:
+    def __init__(self, name: bytes, category: bytes, count: Count) -> None:
         self.name = name
         self.category = category
+        self.count = count
         self.second = -1
         self.headers: Headers = []
 
 
-def envelopes(identity: Identity, format_name: str, key: str = "event") -> Envelope:
+def envelopes(
+    identity: Identity, format_name: str, key: str = "event", counts: KindCounts | None = None
+) -> Envelope:
     """Make the function that returns an event's key, headers and timestamp in ms since the epoch.
 
     The headers are app_ami_kafka's, in its order. The moment is the event's own `Timestamp` where Asterisk
@@ -38,8 +42,9 @@ def envelopes(identity: Identity, format_name: str, key: str = "event") -> Envel
     of headers is shared between calls and must not be changed.
 
     `key` is `event`, `linkedid`, `uniqueid`, `none` or a header's name; where an event has no such header its
-    name is the key.
+    name is the key. In `counts` each call is counted.
     """
+    counts = KindCounts() if counts is None else counts
     before: Headers = [("entity_id", identity.entity_id.encode())]
     if identity.system_name:
         before.append(("system_name", identity.system_name.encode()))
@@ -71,7 +76,8 @@ def envelopes(identity: Identity, format_name: str, key: str = "event") -> Envel
         if kind is None:
             if len(known) >= MAX_KINDS:
                 known.clear()
-            kind = known[head] = _Kind(event.name_bytes, _category(lines))
+            name, category = event.name_bytes, _category(lines)
+            kind = known[head] = _Kind(name, category, counts.of(name, category))
         return kind, event.happened_ms
 
     def envelope(event: Event) -> tuple[bytes | None, Headers, int]:
@@ -88,6 +94,7 @@ def envelopes(identity: Identity, format_name: str, key: str = "event") -> Envel
             moment = int(digits) // 1000
         else:
             kind, moment = look(event)
+        kind.count[0] += 1
         second = moment // 1000
         headers = kind.headers if kind.second == second else headers_of(kind, second)
         return (kind.name if choose_key is None else choose_key(event, kind.name)), headers, moment

@@ -93,6 +93,18 @@ class ReloadFailed(AmikafkaError):
     exit_code = os.EX_CONFIG
 
 
+class NotRunning(AmikafkaError):
+    """There is no daemon that answers."""
+
+    def __init__(self, text: str, *, exit_code: int = os.EX_UNAVAILABLE) -> None:
+        super().__init__(text)
+        self.exit_code = exit_code
+
+
+class NobodyListens(NotRunning):
+    """There is no daemon at all."""
+
+
 class JournalError(AmikafkaError):
     """The journal directory cannot be used."""
 

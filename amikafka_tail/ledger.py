@@ -18,15 +18,17 @@ class Receipt:
     """Stands for one chunk that was read: `start` to `end` in the source.
 
     Each message produced from the chunk adds one to `pending`, and the receipt holds one for itself until the
-    chunk's last message is sent. `report` is the delivery callback of all of them.
+    chunk's last message is sent. `report` is the delivery callback of all of them. `messages` is how many
+    there were, once that is known.
     """
 
-    __slots__ = ("_failures", "end", "pending", "start")
+    __slots__ = ("_failures", "end", "messages", "pending", "start")
 
     def __init__(self, start: int, end: int, failures: list[Failure]) -> None:
         self.start = start
         self.end = end
         self.pending = 1
+        self.messages = 0
         self._failures = failures
 
     def report(self, error: Any, message: Any) -> None:
@@ -47,6 +49,8 @@ class Ledger:
     def __init__(self, position: int) -> None:
         self.position = position
         self.failures: list[Failure] = []
+        self.delivered = 0
+        """Messages of the receipts that are released."""
         self._receipts: deque[Receipt] = deque()
 
     def open(self, start: int, end: int) -> Receipt:
@@ -60,7 +64,9 @@ class Ledger:
         receipts = self._receipts
         released = 0
         while receipts and not receipts[0].pending:
-            self.position = receipts.popleft().end
+            receipt = receipts.popleft()
+            self.position = receipt.end
+            self.delivered += receipt.messages
             released += 1
         return released
 
@@ -68,6 +74,11 @@ class Ledger:
     def end(self) -> int:
         """The offset up to which there are receipts."""
         return self._receipts[-1].end if self._receipts else self.position
+
+    @property
+    def messages(self) -> int:
+        """How many messages the open receipts hold, without those of a chunk that is being sent."""
+        return sum(receipt.messages for receipt in self._receipts)
 
     @property
     def finished(self) -> bool:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import re
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
+from typing import NamedTuple
 
 ROOT = "amikafka"
 _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
@@ -42,6 +46,44 @@ class FoldRepeats(logging.Filter):
         return count < self._burst
 
 
+class Remembered(NamedTuple):
+    """A warning or an error, and how often it came in a row."""
+
+    at: float
+    level: str
+    text: str
+    times: int
+
+
+class Recent(logging.Handler):
+    """Remembers the last warnings and errors, for who asks the daemon how it is."""
+
+    def __init__(self, most: int = 20) -> None:
+        super().__init__(logging.WARNING)
+        self._last: deque[Remembered] = deque(maxlen=most)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Remember a record. Its numbers may differ from those of the one before: the text is the newer."""
+        text = printable(record.getMessage())
+        times = 1
+        if self._last and _words(self._last[-1].text) == _words(text):
+            times += self._last.pop().times
+        self._last.append(Remembered(record.created, record.levelname.lower(), text, times))
+
+    def all(self) -> list[Remembered]:
+        """Return them, the oldest first."""
+        with self.lock or contextlib.nullcontext():
+            return list(self._last)
+
+
+def _words(text: str) -> str:
+    return re.sub(r"\d+", "", text)
+
+
+recent = Recent()
+"""What this process has said."""
+
+
 def printable(text: str) -> str:
     """Return text that can do nothing to a terminal: control characters are written as `\\x1b`."""
     return text.translate(_CONTROLS)
@@ -73,7 +115,7 @@ def set_up(level: str = "info") -> None:
         handler.setFormatter(_Formatter("%(asctime)s %(levelname)-7s %(message)s"))
     handler.addFilter(FoldRepeats())
     logger = logging.getLogger(ROOT)
-    logger.handlers = [handler]
+    logger.handlers = [handler, recent]
     logger.propagate = False
     set_level(level)
 

@@ -4,6 +4,34 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+MAX_KINDS = 1000
+"""Names of events that are counted apart: a dialplan can make them up without end."""
+OTHER = (b"(other)", b"")
+Count = list[int]
+"""One integer, where whoever counts finds it at once."""
+
+
+class KindCounts:
+    """How many events of each (name, category) became messages."""
+
+    def __init__(self) -> None:
+        self._counts: dict[tuple[bytes, bytes], Count] = {}
+
+    def of(self, name: bytes, category: bytes) -> Count:
+        """Return the count to add to."""
+        kind = (name, category)
+        if kind not in self._counts and len(self._counts) >= MAX_KINDS:
+            kind = OTHER
+        return self._counts.setdefault(kind, [0])
+
+    def most(self) -> list[tuple[str, str, int]]:
+        """Return names, categories and counts, the most frequent first."""
+        found = [
+            (name.decode("utf-8", "replace"), category.decode("utf-8", "replace"), count)
+            for (name, category), (count,) in self._counts.items()
+        ]
+        return sorted(found, key=lambda each: (-each[2], each[:2]))
+
 
 @dataclass
 class Counters:
@@ -15,6 +43,10 @@ class Counters:
     """Events that a filter kept back."""
     sent: int = 0
     """Messages handed to the producer, resends included."""
+    delivered: int = 0
+    """Messages acknowledged, with everything before them: the checkpoint is behind them."""
+    kinds: KindCounts = field(default_factory=KindCounts)
+    """What was handed to the producer, by name and category."""
     dead_letters: int = 0
     """Events that went to the dead-letter file, `torn` and `malformed` included."""
     torn: int = 0

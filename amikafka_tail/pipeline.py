@@ -65,6 +65,8 @@ class Pipeline:
         resume: Callable[[Checkpoint], Reader | None] = lambda _committed: None,
     ) -> None:
         self.ledger = Ledger(reader.position)
+        self.trouble: str | None = None
+        """Why Kafka did not take what was sent last; `None` since it has taken something."""
         self._reader = reader
         self._messages = messages
         self._batching = Batching(connect, clock)
@@ -101,6 +103,11 @@ class Pipeline:
     def problem(self) -> str | None:
         """Why nothing may be published any more, in words; `None` where it may."""
         return self._transactions.fenced if self._transactions is not None else None
+
+    @property
+    def position(self) -> int:
+        """Offset up to which the log is read."""
+        return self._reader.position
 
     @property
     def settled(self) -> bool:
@@ -149,6 +156,9 @@ class Pipeline:
             if self._settle():
                 self._retry_after = FIRST_RETRY
                 self._stall.moved()
+                self.trouble = None
+                self._counters.delivered += self.ledger.delivered
+                self.ledger.delivered = 0
             elif self._stall.is_over(self.producer, self._messages.topic):
                 raise DeliveryFailed("Kafka answers, and acknowledges nothing of what was sent to it")
         except DeliveryFailed as error:
@@ -209,6 +219,7 @@ class Pipeline:
         Yields when librdkafka's queue is full or a plugin has to wait, to go on with the same event.
         """
         counters = self._counters
+        sent_before = counters.sent
         given_up = self._aside.given_up
         envelope, render = self._route
         produce = self.producer.produce
@@ -251,6 +262,7 @@ class Pipeline:
                 except KafkaException as error:
                     event = self._refused(event, error.args[0])
                     receipt.settle_one()
+        receipt.messages = counters.sent - sent_before
         receipt.settle_one()
 
     def _in_place_of(self, found: Event | Unpublishable) -> Event | None:
@@ -359,6 +371,7 @@ class Pipeline:
                 reason = REFUSED
         position = self.ledger.abandon()
         self._counters.rewinds += 1
+        self.trouble = reason
         log.error(
             "%s; next attempt in %.0f s, from offset=%d; nothing is lost",
             reason,

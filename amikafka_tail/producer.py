@@ -28,6 +28,7 @@ __all__ = [
 MAX_IN_FLIGHT = 10_000
 """Messages handed to librdkafka and not yet reported: each costs about 1,700 bytes of memory."""
 
+STATISTICS_INTERVAL, STATISTICS_INTERVAL_MS = "statistics.interval.ms", 5000
 STEP_SECONDS = 5.0
 """How long librdkafka is asked to try a step of a transaction before it is asked again."""
 
@@ -92,7 +93,8 @@ class Producer:
     `KafkaException` when the message is refused at once.
     `poll(seconds)` calls the delivery callbacks. `fatal` is set once the producer can no longer be used.
 
-    Raises `ConfigError` where librdkafka refuses a property; `origins` says which line a property is from.
+    `on_statistics` gets librdkafka's statistics, from `poll`. Raises `ConfigError` where librdkafka refuses a
+    property; `origins` says which line a property is from.
     """
 
     def __init__(
@@ -102,6 +104,7 @@ class Producer:
         logger: logging.Logger,
         on_error: Callable[[str], None],
         origins: Mapping[str, str] | None = None,
+        on_statistics: Callable[[str], None] | None = None,
     ) -> None:
         self.fatal: str | None = None
         self._is_discarded = False
@@ -110,6 +113,9 @@ class Producer:
         )
         self._on_error = on_error
         configuration: dict[str, Any] = {**properties, "error_cb": self._error}
+        if on_statistics is not None:
+            configuration.setdefault(STATISTICS_INTERVAL, STATISTICS_INTERVAL_MS)
+            configuration["stats_cb"] = on_statistics
         try:
             self._producer = confluent_kafka.Producer(configuration, logger=logger)
         except KafkaException as error:

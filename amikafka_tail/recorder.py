@@ -105,6 +105,11 @@ class Recorder:
         """Whether there is a connection to Asterisk."""
         return self._connection is not None
 
+    @property
+    def peer(self) -> str | None:
+        """Address of the Asterisk, `None` without a connection."""
+        return self._connection.peer if self._connection else None
+
     def fileno(self) -> int | None:
         """Return the descriptor to wait on for more bytes, `None` where there is nothing to wait for."""
         waiting = self._connection is None or self._disk_retry_at > self._clock()

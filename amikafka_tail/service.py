@@ -25,6 +25,8 @@ from amikafka_tail.pipeline import Pipeline
 from amikafka_tail.plugins import Registry
 from amikafka_tail.producer import libraries
 from amikafka_tail.reloads import Reloads
+from amikafka_tail.status.board import Board
+from amikafka_tail.status.gather import Daemon
 from amikafka_tail.syncer import Syncer
 
 DRAIN_SECONDS = 5.0
@@ -68,6 +70,7 @@ class Service:
         self._intake = open_intake(
             source, settings, registry, stored=stored, counters=self._counters, wake=self._wake
         )
+        self._board = Board(settings, self._counters, wake=self._wake, environment=os.environ)
         self._dead_letters = DeadLetters(settings.journal.directory / "dead-letter.jsonl")
         position = stored.offset if stored else self._intake.start
         self._released = self._intake.checkpoint(position)
@@ -87,7 +90,9 @@ class Service:
             owner=self._owner,
             checkpoint=self._intake.checkpoint,
             sync=self._intake.sync,
+            on_statistics=self._board.statistics.take,
         )
+        connect = partial(build.producer, self._settings, on_statistics=self._board.statistics.take)
         return Pipeline(
             self._intake.reader_at(position, in_block=in_block),
             messages=build.messages(
@@ -95,8 +100,9 @@ class Service:
                 self._registry,
                 epoch=self._released.epoch,
                 fixed_offsets=self._intake.fixed_offsets,
+                counts=self._counters.kinds,
             ),
-            connect=transactions.connect if transactions else partial(build.producer, self._settings),
+            connect=transactions.connect if transactions else connect,
             transactions=transactions,
             resume=self._intake.resume,
             dead_letters=self._dead_letters,
@@ -118,6 +124,7 @@ class Service:
             self._pipeline.lag,
         )
         self._syncer.start()
+        self._board.start()
         self._notifier.tell("READY=1", "STATUS=starting")
         while not self._stop_requested:
             if self._reload_requested:
@@ -127,6 +134,8 @@ class Service:
                 self._wait()
             self._notifier.keep_alive()
             self._report()
+            self._board.tick(Daemon(self._settings, self._intake, self._pipeline))
+        self._board.stop()
         self._stop()
 
     def _round(self) -> bool:
@@ -203,6 +212,7 @@ class Service:
             return
         self._settings = settings
         logs.set_level(settings.log_level)
+        self._board.reload(settings)
         if settings.journal != previous.journal:
             log.warning("[journal]: what was changed there takes effect with a restart")
         self._pipeline.producer.discard()

@@ -88,6 +88,30 @@ class JournalSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MetricsSettings:
+    """Options of the section `[metrics]`."""
+
+    listen: str = ""
+    """Address and port of the HTTP server for Prometheus; empty: there is none."""
+    max_lag: float = field(default=300.0, metadata={"unit": "seconds", "minimum": 1})
+    """How old the oldest undelivered event may be before /healthz says that the daemon is not healthy."""
+
+    def __post_init__(self) -> None:
+        if self.listen:
+            host, port = self.address
+            if not host or not 0 < port < 65536:
+                raise ValueError(
+                    f'listen = "{self.listen}" is no address with a port, such as 127.0.0.1:9768'
+                )
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port; 0 where there is none."""
+        host, _, port = self.listen.rpartition(":")
+        return host.strip("[]"), int(port) if port.isascii() and port.isdigit() else 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """All that the configuration says. `etc` is the directory of Asterisk's own files."""
 
@@ -115,6 +139,7 @@ class Settings:
     property_origins: Mapping[str, str]
     """The line that a property was set on, as `file:line`."""
     journal: JournalSettings
+    metrics: MetricsSettings
     overrides: Overrides
     remarks: Sequence[str] = ()
     """What a person should know, though nothing is wrong."""
@@ -159,7 +184,7 @@ class _Loader:
         self._lines: dict[str, list[Line]] = {}
         plugin_sections = {registration.name for registration in registry} - {FILTER}
         self._toml = plugin_files.load(path.parent / plugin_files.DIRECTORY, plugin_sections, self.problems)
-        known = ["general", "kafka", "journal", *sorted(plugin_sections)]
+        known = ["general", "kafka", "journal", "metrics", *sorted(plugin_sections)]
         for section in document.sections:
             if section.name in known:
                 self._lines.setdefault(section.name, []).extend(section.lines)
@@ -175,12 +200,13 @@ class _Loader:
         general = bind(_General, others, "general", self.problems, also_known=[FILTER])
         kafka, properties = self._kafka()
         journal = bind(JournalSettings, self._section("journal"), "journal", self.problems)
+        metrics = bind(MetricsSettings, self._section("metrics"), "metrics", self.problems)
         self._check_choice("source")
         self._check_choice("format")
         chosen = self._filter_names(general, has_lines=bool(filter_lines))
         options = self._plugin_options(general, chosen, need_source=need_source)
         options[FILTER] = self._event_filter(filter_lines)
-        if self.problems or general is None or kafka is None or journal is None:
+        if self.problems or general is None or kafka is None or journal is None or metrics is None:
             return None
         names = [field.name for field in dataclasses.fields(Overrides)]
         return Settings(
@@ -202,6 +228,7 @@ class _Loader:
             properties=MappingProxyType(properties.values),
             property_origins=MappingProxyType(properties.origins),
             journal=journal,
+            metrics=metrics,
             overrides=Overrides(**{name: getattr(general, name) for name in names}),
             remarks=[
                 f"the filter {name} has options but is not used: filters of [general] does not name it"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from amikafka_tail import logs
-from amikafka_tail.logs import FoldRepeats
+from amikafka_tail.logs import FoldRepeats, Recent
 
 
 class Clock:
@@ -228,3 +228,20 @@ def test_nothing_reaches_the_terminal_that_could_change_it(
     written = capsys.readouterr().err
     assert "said \\x1b[2J\\x9b31m\\x07\\x0d\\x7ft\u00fcr\tend\n" in written
     assert not set(written) & set(map(chr, [*range(9), *range(11, 32), *range(127, 160)]))
+
+
+def test_warnings_and_errors_are_remembered_and_repeats_counted() -> None:
+    recent = Recent(most=3)
+    logger = logging.Logger("x", logging.DEBUG)
+    logger.addHandler(recent)
+    logger.info("nothing of note")
+    for number in range(5):
+        logger.warning("attempt %d failed", number)
+    logger.error("broken \x1b[2J")
+    assert [(each.level, each.text, each.times) for each in recent.all()] == [
+        ("warning", "attempt 4 failed", 5),
+        ("error", "broken \\x1b[2J", 1),
+    ]
+    for word in ("a", "b", "c"):
+        logger.error(word)
+    assert [each.text for each in recent.all()] == ["a", "b", "c"]

@@ -1,0 +1,178 @@
+"""Where events of a connection come in: a recorder writes them into the journal, which is read."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable
+
+from amikafka_tail import build
+from amikafka_tail.checkpoint import Checkpoint
+from amikafka_tail.config.identity import Identity
+from amikafka_tail.config.settings import Settings
+from amikafka_tail.handover import DescriptorStore, take_descriptors
+from amikafka_tail.journal import Journal
+from amikafka_tail.metrics import Counters
+from amikafka_tail.plugins import Registry
+from amikafka_tail.reader import StreamReader
+from amikafka_tail.recorder import Recorder
+from amikafka_tail.sources.live import LiveSource
+
+LAST_EVENT_SECONDS = 0.5
+"""How long a stop waits for the rest of an event that Asterisk has begun to send."""
+
+log = logging.getLogger("amikafka")
+
+
+class LiveIntake:
+    """A recorder writes what comes into the journal, which is read."""
+
+    fixed_offsets = True
+
+    def __init__(
+        self,
+        source: LiveSource,
+        settings: Settings,
+        registry: Registry,
+        *,
+        stored: Checkpoint | None,
+        counters: Counters,
+        wake: Callable[[], None],
+    ) -> None:
+        self._settings = settings
+        self._registry = registry
+        self._counters = counters
+        self._journal = Journal(
+            settings.journal.directory / "journal",
+            segment_bytes=settings.journal.segment_bytes,
+            max_bytes=settings.journal.max_bytes,
+            checkpoint=stored,
+        )
+        self.start = self._journal.start
+        self._began_at = self._journal.end
+        self._began_whole = self._journal.ends_whole()
+        self._has_resumed = False
+        self._recorder = Recorder(
+            source,
+            self._journal,
+            identify=build.identify(settings),
+            counters=counters,
+            wake=wake,
+            clock=time.monotonic,
+            now_ms=lambda: time.time_ns() // 1_000_000,
+            store=DescriptorStore(os.environ.get("NOTIFY_SOCKET")),
+            key=build.source_key(settings),
+        )
+        self._recorder.resume(take_descriptors(os.environ))
+
+    @property
+    def state(self) -> str:
+        """Why nothing is recorded, or that it is."""
+        return self._recorder.disk_problem or self._recorder.problem or "connected"
+
+    @property
+    def healthy(self) -> bool:
+        """Whether there is a connection and a journal that can be written."""
+        return self._recorder.disk_problem is None and self._recorder.problem is None
+
+    @property
+    def peer(self) -> str | None:
+        """Address of the Asterisk."""
+        return self._recorder.peer
+
+    @property
+    def identity(self) -> Identity | None:
+        """Who the Asterisk of the last connection is."""
+        return self._journal.identity_at(self._journal.end)
+
+    @property
+    def held(self) -> int:
+        """Bytes in the journal."""
+        return self._journal.size
+
+    def captured_ms(self, position: int) -> int | None:
+        """Return when the recorder took it from the connection."""
+        at = self._journal.next_readable(position)
+        return self._journal.moments(at, at)[0].captured_ms if at < self._journal.end else None
+
+    @property
+    def end(self) -> int:
+        """Offset of the journal's end."""
+        return self._journal.end
+
+    def reader_at(self, position: int, *, in_block: bool = False) -> StreamReader:
+        """Return a reader of the journal."""
+        return StreamReader(self._journal, position, in_block=in_block, counters=self._counters)
+
+    def collect(self) -> bool:
+        """Record what has come."""
+        return self._recorder.collect()
+
+    def fileno(self) -> int | None:
+        """Return the connection's descriptor."""
+        return self._recorder.fileno()
+
+    def deadline(self) -> float:
+        """Return when the recorder has to be called."""
+        return self._recorder.deadline()
+
+    def release(self, position: int) -> None:
+        """Delete what is delivered, tell what the journal had to give up."""
+        # Even before the checkpoint is stored: on a full disk it can only be stored after this.
+        self._journal.release(position)
+        if self._recorder.disk_problem is not None:
+            self._journal.free(position)
+        for dropped in self._journal.dropped:
+            self._counters.lost += dropped.events
+            log.error(
+                "the journal is full, its oldest segment was dropped: lost_events=%d lost_bytes=%d offset=%d"
+                " ([journal] max_bytes says how much it may hold)",
+                dropped.events,
+                dropped.end - dropped.start,
+                dropped.start,
+            )
+        self._journal.dropped.clear()
+
+    def checkpoint(self, position: int) -> Checkpoint:
+        """Return the offset with the journal's epoch."""
+        return Checkpoint(epoch=self._journal.epoch, offset=position)
+
+    def resume(self, committed: Checkpoint) -> StreamReader | None:
+        """Return a reader that goes on at the offset, if it is one of this journal."""
+        if committed.epoch != self._journal.epoch:
+            return None
+        is_first, self._has_resumed = not self._has_resumed, True
+        if is_first and committed.offset > self._began_at:
+            # What has been recorded since stands where something else was committed.
+            log.error(
+                "the journal has lost its end: offset=%d, and in Kafka is what came before offset=%d",
+                self._began_at,
+                committed.offset,
+            )
+            return self.reader_at(self._began_at, in_block=not self._began_whole)
+        return self.reader_at(committed.offset)
+
+    def sync(self) -> None:
+        """Sync the journal."""
+        self._journal.sync()
+
+    def reload(self, settings: Settings) -> None:
+        """Connect anew where the source has changed."""
+        previous, self._settings = self._settings, settings
+        if (settings.source, settings.source_options) != (previous.source, previous.source_options):
+            source = build.source(settings, self._registry)
+            assert isinstance(source, LiveSource)
+            self._recorder.replace_source(source, build.source_key(settings))
+
+    def finish(self) -> None:
+        """Record to the end of an event, then close the connection."""
+        until = time.monotonic() + LAST_EVENT_SECONDS
+        while self._recorder.collect() or not self._journal.ends_whole():
+            if not self._recorder.connected or time.monotonic() > until:
+                break
+        self._recorder.close()
+
+    def close(self) -> None:
+        """Close the journal."""
+        self._journal.close()

@@ -1,0 +1,54 @@
+"""Asks the daemon how it is."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+
+from amikafka_tail.errors import NobodyListens, NotRunning
+from amikafka_tail.status.server import ANSWER_SECONDS, NAME, runtime_directory, short_path
+from amikafka_tail.status.snapshot import Snapshot
+
+RUN = Path("/run")
+
+
+def socket_path(configuration: Path, environment: Mapping[str, str]) -> Path:
+    """Return where the daemon of a configuration listens: ami_kafka-west.conf is that of amikafka@west."""
+    if (directory := runtime_directory(environment)) is not None:
+        return directory / NAME
+    instance = re.fullmatch(r"ami_kafka-(.+)", configuration.stem)
+    return RUN / (f"amikafka-{instance[1]}" if instance else "amikafka") / NAME
+
+
+def ask(path: Path) -> Snapshot:
+    """Return how the daemon is. Blocks for some seconds at most.
+
+    Raises `NotRunning`, `NobodyListens` where there is no daemon at all.
+    """
+    data = b""
+    try:
+        with short_path(path) as name, socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(ANSWER_SECONDS + 2)
+            connection.connect(name)
+            while received := connection.recv(1 << 16):
+                data += received
+    except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
+        raise NobodyListens(f"the daemon is not running (nobody listens at {path})") from None
+    except PermissionError:
+        raise NotRunning(
+            f"{path}: permission denied: use sudo, or become a member of the group amikafka",
+            exit_code=os.EX_NOPERM,
+        ) from None
+    except OSError as error:
+        raise NotRunning(f"{path}: {error.strerror or error}: the daemon does not answer") from None
+    try:
+        values = json.loads(data)
+        if "problem" in values:
+            raise NotRunning(str(values["problem"]))
+        return Snapshot.from_json(values)
+    except (ValueError, KeyError, TypeError) as error:
+        raise NotRunning(f"{path}: what answered is no amikafka of this version") from error

@@ -1,0 +1,107 @@
+"""The three answers that matter at night: how is it, is anything lost, what is to be done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from amikafka_tail.status.snapshot import Losses, Snapshot
+from amikafka_tail.status.words import counted, span
+
+BEHIND_SECONDS = 30.0
+"""A lag that is worth a word."""
+LITTLE_HOURS = 4.0
+"""A journal that is full so soon, with Kafka away, has to be looked after."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """Sentences; `healthy` says whether somebody should read them now."""
+
+    healthy: bool
+    state: str
+    lost: list[str]
+    """What is missing on the topic; empty where nothing is."""
+    advice: list[str]
+
+
+def judge(snapshot: Snapshot) -> Verdict:
+    """Return the verdict on how the daemon is."""
+    source, kafka, lag = snapshot.source, snapshot.kafka, snapshot.lag
+    lost = losses(snapshot.losses)
+    advice: list[str] = []
+    states: list[str] = []
+    healthy = source.healthy and kafka.healthy
+    if not source.healthy:
+        states.append(f"nothing comes in: {source.state}")
+        advice.append(_advice_on_source(snapshot))
+    if not kafka.healthy:
+        waiting = f"{counted(lag.events, 'event')} wait" if lag.events != 1 else "1 event waits"
+        states.append(f"Kafka takes nothing: {kafka.state}; {waiting}, the oldest for {span(lag.seconds)}")
+        advice += _advice_on_kafka(snapshot)
+    elif lag.seconds > BEHIND_SECONDS:
+        states.append(_catching_up(snapshot))
+    if snapshot.losses.lost:
+        advice.append("give the journal more room: [journal] max_bytes")
+    if snapshot.losses.dead_letters:
+        advice.append(
+            "see why events were set aside: dead-letter.jsonl in the journal's directory;"
+            " amikafka replay --from dead-letter sends them once the cause is mended"
+        )
+    return Verdict(healthy=healthy, state="; ".join(states) or "all is well", lost=lost, advice=advice)
+
+
+def losses(counts: Losses) -> list[str]:
+    """Return what is missing on the topic, each in words."""
+    found = [
+        (counts.lost, "given up because the journal was full"),
+        (counts.torn, "cut off by a lost connection"),
+        (counts.gaps, "missing in the log, by their numbers"),
+        (counts.overlong, "too long to be read"),
+    ]
+    said = [f"{counted(number, 'event')} {what}" for number, what in found if number]
+    if counts.disconnections:
+        said.append(
+            f"what Asterisk did in {span(counts.disconnected_seconds)} without a connection"
+            f" ({counted(counts.disconnections, 'time')})"
+        )
+    if aside := counts.dead_letters - counts.torn:
+        said.append(f"{counted(aside, 'event')} set aside in dead-letter.jsonl")
+    if counts.forgotten_letters:
+        said.append(f"{counted(counts.forgotten_letters, 'dead letter')} that had to make room for others")
+    return said
+
+
+def _catching_up(snapshot: Snapshot) -> str:
+    lag, out = snapshot.lag, snapshot.events.delivered_per_second
+    text = f"catching up: {counted(lag.events, 'event')} behind"
+    if not out:
+        return text
+    coming = snapshot.journal.bytes_per_second * lag.events / lag.bytes if snapshot.journal else 0.0
+    if out <= coming:
+        return f"{text}, delivering {out:,.0f}/s while as many come"
+    return f"{text}, about {span(lag.events / (out - coming))} to go"
+
+
+def _advice_on_source(snapshot: Snapshot) -> str:
+    if "No space left" in snapshot.source.state and snapshot.journal is not None:
+        return f"free some space on the disk of {snapshot.journal.directory}"
+    if snapshot.source.name == "manager":
+        return "see that Asterisk runs and lets amikafka log in: amikafka doctor"
+    return "see that what it reads is there: amikafka doctor"
+
+
+def _advice_on_kafka(snapshot: Snapshot) -> list[str]:
+    journal = snapshot.journal
+    said = ["mend Kafka, then everything is sent by itself: amikafka doctor says what is wrong"]
+    if journal is None:
+        said.append("keep the files that are not delivered: let no rotation delete them")
+    elif journal.hours_left is None:
+        said.append("nothing comes in at present: the journal does not grow")
+    elif journal.hours_left < LITTLE_HOURS:
+        said.append(
+            f"the journal is full in {span(journal.hours_left * 3600)}, then its oldest events are given up:"
+            " [journal] max_bytes, and room on the disk"
+        )
+    else:
+        said.append(f"the journal has room for {span(journal.hours_left * 3600)} at the present rate")
+    return said
