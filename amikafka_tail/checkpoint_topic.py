@@ -9,25 +9,12 @@ from collections.abc import Mapping
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
+from amikafka_tail.config.kafka_conf import shared
 from amikafka_tail.errors import DeliveryFailed
 
 COMPACTED = {"cleanup.policy": "compact", "segment.ms": "3600000", "min.cleanable.dirty.ratio": "0.1"}
 FIRST_LOOK = 1000
 """Records before the end that are looked at first, then four times as many, and so on."""
-# Properties of the producer that say how to reach the brokers, and so hold for a consumer too.
-_SHARED = (
-    "bootstrap.servers",
-    "broker.",
-    "client.",
-    "enable.sasl.",
-    "enable.ssl.",
-    "metadata.broker.list",
-    "reconnect.",
-    "sasl.",
-    "security.",
-    "socket.",
-    "ssl.",
-)
 
 
 class CheckpointTopic:
@@ -44,9 +31,7 @@ class CheckpointTopic:
         self.partition = 0  # for all keys: one small record of each is what counts
         self.key = key
         self._logger = logger
-        self._properties = {
-            name: value for name, value in properties.items() if name.startswith(_SHARED) and value
-        }
+        self._properties = shared(properties)
 
     def create(self, seconds: float) -> None:
         """Create the topic where it is missing and that is allowed."""

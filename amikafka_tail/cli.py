@@ -17,6 +17,7 @@ from amikafka_tail import (
     __version__,
     build,
     demo,
+    kafka_commands,
     logs,
     plugin_commands,
     plugins,
@@ -29,6 +30,7 @@ from amikafka_tail.config import settings
 from amikafka_tail.config.options import unknown
 from amikafka_tail.config.settings import Settings
 from amikafka_tail.dead_letters import DeadLetters
+from amikafka_tail.doctor import command as doctor_command
 from amikafka_tail.errors import AmikafkaError, InputError
 from amikafka_tail.metrics import Counters
 from amikafka_tail.producer import libraries
@@ -320,6 +322,8 @@ def _parser() -> argparse.ArgumentParser:
     checking.add_argument("-q", "--quiet", action="store_true", help="say nothing where nothing is wrong")
     add("reload", reload, "let the daemon read its configuration again and wait for it; for systemd")
     status_commands.add_to(add, add_configuration)
+    doctor_command.add_to(add, add_configuration)
+    kafka_commands.add_to(add, add_configuration)
     replaying = add("replay", replay_command, "publish captured AMI streams through the same pipeline")
     add_configuration(replaying)
     replaying.add_argument(

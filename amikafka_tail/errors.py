@@ -93,6 +93,16 @@ class ReloadFailed(AmikafkaError):
     exit_code = os.EX_CONFIG
 
 
+class ClusterError(AmikafkaError):
+    """Kafka cannot be used as it is; `hint` says what may be done about it."""
+
+    exit_code = os.EX_UNAVAILABLE
+
+    def __init__(self, text: str, *, hint: str = "") -> None:
+        super().__init__(text)
+        self.hint = hint
+
+
 class NotRunning(AmikafkaError):
     """There is no daemon that answers."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -51,6 +51,22 @@ CONSUMER_OPTIONS = (
 PASSWORD_FILE = "sasl_password_file"
 ANY_PROPERTY = "rdkafka."
 KNOWN = (*PRODUCER_OPTIONS, *CONSUMER_OPTIONS, PASSWORD_FILE, "type")
+
+
+# Properties of the producer that say how to reach the brokers, and so hold for a consumer too.
+SHARED = (
+    "bootstrap.servers",
+    "broker.",
+    "client.",
+    "enable.sasl.",
+    "enable.ssl.",
+    "metadata.broker.list",
+    "reconnect.",
+    "sasl.",
+    "security.",
+    "socket.",
+    "ssl.",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +150,11 @@ def properties(
     if "enable.idempotence" not in values and _may_be_idempotent(values):
         values["enable.idempotence"] = "true"
     return KafkaProperties(values=values, origins=origins)
+
+
+def shared(values: Mapping[str, str]) -> dict[str, str]:
+    """Return, of a producer's properties, those that a consumer and an administrator need too."""
+    return {name: value for name, value in values.items() if name.startswith(SHARED) and value}
 
 
 def _checked(line: Line) -> str:
