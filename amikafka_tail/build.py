@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
 from amikafka_tail.ami.event import Event
+from amikafka_tail.batching import ALONE
 from amikafka_tail.checkpoint import Checkpoint
 from amikafka_tail.checkpoint_topic import CheckpointTopic
 from amikafka_tail.config import identity, local
@@ -116,6 +117,9 @@ def producer(
 ) -> Producer:
     """Make a producer, of its own batch size if one is given. Raises `ConfigError`."""
     properties = {name: value for name, value in settings.properties.items() if name != TRANSACTIONAL_ID}
+    if properties.get("enable.idempotence") == "true" and batch_size != ALONE:
+        # A batch that is refused ends the producer: what was sent behind it may not come before it.
+        properties.setdefault("enable.gapless.guarantee", "true")
     return _producer(Producer, settings, properties, batch_size, on_statistics)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 ROOT = "amikafka"
+SILENT = logging.CRITICAL + 1
 _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 # C0, DEL and C1 of ECMA-48, but for the newline and the tab.
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code not in (9, 10)}
@@ -123,5 +124,5 @@ def set_up(level: str = "info") -> None:
 def set_level(level: str) -> None:
     """Log what is at least as grave as `level`: debug, info, warning or error."""
     logging.getLogger(ROOT).setLevel(level.upper())
-    # librdkafka tells of every connection it loses; what matters of it comes as errors.
-    logging.getLogger(f"{ROOT}.librdkafka").setLevel(logging.DEBUG if level == "debug" else logging.CRITICAL)
+    # librdkafka tells of every connection it loses; what matters of it, fatal errors too, comes as errors.
+    logging.getLogger(f"{ROOT}.librdkafka").setLevel(logging.DEBUG if level == "debug" else SILENT)

@@ -283,7 +283,9 @@ class Pipeline:
         Raises `DeliveryFailed` where what is given up cannot be kept.
         """
         refused, reason = self._judge_failures()
-        if (reason := self.producer.fatal or reason) is not None:
+        if not refused:
+            reason = self.producer.fatal or reason
+        if reason is not None:
             self._go_back(f"Kafka does not take events: {reason}", refused=refused)
 
     def _judge_failures(self) -> tuple[bool, str | None]:
@@ -361,14 +363,12 @@ class Pipeline:
 
         After a message that was `refused` the wait does not grow: the next attempt knows more than this one.
         """
+        if not refused and (refusal := self._await_refusal()) is not None:
+            refused, reason = True, f"Kafka does not take events: {refusal}"
         if self._transactions is None:
             self.ledger.settle()
-        elif not refused:
-            refused = self._await_refusal()
         if refused:
             self._retry_after = FIRST_RETRY
-            if self._transactions is not None:
-                reason = REFUSED
         position = self.ledger.abandon()
         self._counters.rewinds += 1
         self.trouble = reason
@@ -385,19 +385,21 @@ class Pipeline:
         self._stall.moved()
         self._reconnect()
 
-    def _await_refusal(self) -> bool:
-        """Wait a moment for a message that was refused: it fails all behind it before its own report comes.
+    def _await_refusal(self) -> str | None:
+        """Wait a moment for a refused message's report: what is behind it may have failed before.
 
-        Returns whether it has come.
+        Returns why it was refused, `None` where nothing was.
         """
-        refused = False
-        with contextlib.suppress(DeliveryFailed, KafkaException):
-            for _ in range(REPORT_POLLS):
+        for _ in range(REPORT_POLLS):
+            with contextlib.suppress(KafkaException):  # fatal: the reports come behind it
                 self.producer.poll(REPORT_SECONDS)
-                refused, _ = self._judge_failures()
-                if refused or not len(self.producer):
-                    break
-        return refused
+            with contextlib.suppress(DeliveryFailed):
+                refused, reason = self._judge_failures()
+                if refused:
+                    return reason or REFUSED
+            if not len(self.producer):
+                break
+        return None
 
     def _reconnect(self) -> None:
         self.producer.discard()

@@ -34,7 +34,7 @@ def parsers() -> Iterator[tuple[str, argparse.ArgumentParser]]:
 
 
 def options() -> Iterator[str]:
-    for made in (settings._General, settings._Kafka, settings.JournalSettings):
+    for made in (settings._General, settings._Kafka, settings.JournalSettings, settings.MetricsSettings):
         yield from (field.name for field in dataclasses.fields(made))
     yield from kafka_conf.PRODUCER_OPTIONS
     yield kafka_conf.PASSWORD_FILE
@@ -46,7 +46,9 @@ def options() -> Iterator[str]:
 @pytest.mark.parametrize("name", sorted({name for name, _ in parsers()}))
 def test_every_command_is_in_the_manual_and_completed(name: str) -> None:
     assert re.search(
-        rf"\.B (amikafka )?{name}\b|\[\s*{name}\b|\.B {name}$", text_of("amikafka.8"), re.MULTILINE
+        rf"\.B ((amikafka|kafka|topic) )?{name}\b|\[\s*{name}\b|\.B {name}$",
+        text_of("amikafka.8"),
+        re.MULTILINE,
     )
     assert name in COMPLETION.read_text()
 

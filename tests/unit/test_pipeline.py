@@ -736,6 +736,31 @@ def test_a_batch_that_is_refused_is_sent_again_message_by_message_for_a_while(wo
     assert world.broker.values[-1] == event(50)
 
 
+def test_a_batch_that_is_refused_ends_its_producer_and_is_still_understood(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With enable.gapless.guarantee librdkafka raises a fatal error before it hands out the reports."""
+    events = [event(number) for number in range(50)]
+    world.write(stream(*events))
+    world.broker.fails = lambda sent: REFUSED if sent.value == event(25) else None
+    pipeline = world.pipeline()
+    (sender,) = world.broker.senders
+    fatal = [KafkaException(KafkaError(KafkaError._FATAL)) for _ in range(2)]
+    poll = sender.poll
+
+    def poll_with_a_fatal_error(seconds: float) -> int:
+        if sender.queue and fatal:
+            raise fatal.pop()
+        return poll(seconds)
+
+    sender.poll = poll_with_a_fatal_error  # type: ignore[method-assign]
+    world.run(pipeline)
+    assert world.broker.values == [each for each in events if each != event(25)]
+    assert len(world.dead) == 1
+    assert world.broker.batch_sizes == [None, ALONE], "the first attempt told enough"
+    assert "Policy violation; next attempt in 1 s" in caplog.text
+
+
 def test_after_a_batch_that_was_too_large_batches_are_smaller(world: World) -> None:
     def fails(sent: Sent) -> KafkaError | None:
         return TOO_LARGE if world.broker.batch_sizes[-1] in (None, LARGEST // 4) else None

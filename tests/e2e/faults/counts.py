@@ -239,7 +239,8 @@ def set_aside(dead_letters: Path) -> set[int]:
     numbers: set[int] = set()
     for path in (dead_letters.with_name(dead_letters.name + ".1"), dead_letters):
         with contextlib.suppress(FileNotFoundError):
-            for line in path.read_text().splitlines():
+            # The last line may be half there: it is looked at next time.
+            for line in path.read_text().rpartition("\n")[0].splitlines():
                 entry = json.loads(line)
                 if entry["kind"] == "refused":
                     raw = entry.get("event", "").encode()
