@@ -298,6 +298,8 @@ def test_its_files_are_for_its_user_and_group_alone(world: World, tmp_path: Path
     finally:
         daemon.close()
     assert len(modes) > 6
+    # Whoever may read the files may ask for the status: connecting to a socket takes the right to write.
+    assert modes.pop("careless/journal/status.sock") == 0o660
     wrong = {name: oct(mode) for name, mode in modes.items() if mode not in (0o640, 0o750)}
     assert wrong == {}
 

@@ -68,8 +68,7 @@ def value(text: str, name: str, **labels: str) -> float:
 
 def test_a_daemon_that_is_well(world: World) -> None:
     world.start()
-    world.asterisk.send(b"".join(event(number) for number in range(100)))
-    world.wait_until_delivered()
+    world.carry(b"".join(event(number) for number in range(100)))
     shown = amikafka(world, "status")
     assert shown.returncode == 0, shown.stdout + shown.stderr
     lines = shown.stdout.splitlines()
@@ -223,8 +222,7 @@ def with_metrics(world: World, **changes: object) -> int:
 def test_metrics(world: World) -> None:
     port = with_metrics(world)
     world.start()
-    world.asterisk.send(b"".join(event(number) for number in range(100)))
-    world.wait_until_delivered()
+    world.carry(b"".join(event(number) for number in range(100)))
     status, text = get(port, "/metrics")
     assert status == 200
     assert value(text, "amikafka_messages_delivered_total") == 100
@@ -242,8 +240,7 @@ def test_metrics(world: World) -> None:
 def test_librdkafka_s_own_figures(world: World) -> None:
     port = with_metrics(world)
     world.start()
-    world.asterisk.send(event(1))
-    world.wait_until_delivered()
+    world.carry(event(1))
     world.daemon.wait_for(
         lambda: "amikafka_broker_round_trip_seconds{" in get(port, "/metrics")[1], 20, "statistics"
     )
@@ -292,6 +289,5 @@ def test_a_port_that_is_taken_costs_no_event(world: World) -> None:
         lines = f"\n[metrics]\nlisten = 127.0.0.1:{taken.getsockname()[1]}\n"
         world.daemon.configure(world.configuration() + lines)
         world.start()
-        world.asterisk.send(event(1))
-        world.wait_until_delivered()
+        world.carry(event(1))
     assert "there are no metrics" in world.daemon.log

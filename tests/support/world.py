@@ -74,8 +74,10 @@ class World:
         path = self.daemon.directory / "journal" / "checkpoint.json"
         return int(json.loads(path.read_text())["offset"]) if path.exists() else -1
 
-    def wait_until_delivered(self) -> None:
-        """Wait until all that stands in the journal is delivered, and the checkpoint says so."""
+    def carry(self, data: bytes) -> None:
+        """Let Asterisk send something; return when it is delivered, and the checkpoint says so."""
+        self.asterisk.send(data)
+        self.wait_until_recorded(data[-100:])
         segments = self.daemon.directory / "journal" / "journal"
 
         def delivered() -> bool:
