@@ -34,6 +34,8 @@ DISK_RETRY = 0.2
 """Seconds between attempts to write to a full disk."""
 
 STORED = ("socket", "pipe-out", "pipe-in")
+SOON = 5.0
+"""Seconds between attempts at most, where trying again may help: what happens meanwhile is lost."""
 LAST_WORD = 1.0
 """Seconds that a connection which is being replaced has to finish the event it is in."""
 
@@ -378,6 +380,8 @@ class Recorder:
 
     def _failed(self, error: Exception, now: float) -> None:
         delay = self._backoff.delay(now)
+        if not isinstance(error, LoginRefused):  # refused logins are what gets an address banned
+            delay = min(delay, SOON)
         self._connect_at = now + delay
         reason = str(error) if isinstance(error, AmikafkaError) else f"{type(error).__name__}: {error}"
         if reason == self.problem:
@@ -405,6 +409,6 @@ class Recorder:
             self._store.drop(f"{self._key}-{STORED[0]}")
         self._connection = None
         self._lost_at = now
-        self._connect_at = now + self._backoff.delay(now)
+        self._connect_at = now + min(self._backoff.delay(now), SOON)
         self.problem = reason
         log.warning("lost the connection to Asterisk: %s", reason)

@@ -26,7 +26,10 @@ PROJECT = Path(__file__).resolve().parents[2]
 HAND_OVER = """
 import fcntl, os, sys
 names, command = sys.argv[1].split(":"), sys.argv[2:]
-given = [fcntl.fcntl(int(number), fcntl.F_DUPFD, 100) for number in os.environ.pop("E2E_FDS").split(",")]
+passed = [int(number) for number in os.environ.pop("E2E_FDS").split(",")]
+given = [fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, 100) for number in passed]
+for number in passed:
+    os.close(number)
 for place, number in enumerate(given, 3):
     os.dup2(number, place, inheritable=True)
 os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(given)), LISTEN_FDNAMES=":".join(names))

@@ -430,15 +430,24 @@ def test_a_source_that_fails_unexpectedly_does_not_end_the_recorder(
     world.expect(BOUNDARY + FIRST)
 
 
-def test_waits_between_attempts_grow(world: World) -> None:
+def waits_after(world: World, error: Exception) -> list[float]:
     waits = []
     for _ in range(8):
-        world.fail(SourceDisconnected("refused"))
+        world.fail(error)
         waits.append(world.recorder.deadline() - world.clock.now)
         world.clock.now = world.recorder.deadline()
+    return waits
+
+
+def test_waits_between_attempts_grow_to_a_few_seconds(world: World) -> None:
+    waits = waits_after(world, SourceDisconnected("refused"))
     assert waits[0] <= 1
-    assert waits[-1] > 4 * waits[0]
-    assert max(waits) <= 30
+    assert waits[-1] > 2 * waits[0]
+    assert max(waits) <= 5, "what happens meanwhile is lost"
+
+
+def test_a_login_that_is_refused_is_tried_again_only_now_and_then(world: World) -> None:
+    assert 10 < max(waits_after(world, LoginRefused("Authentication failed"))) <= 30
 
 
 # Keeping it alive.
