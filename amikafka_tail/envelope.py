@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from amikafka_tail.ami.event import CRLF, Event, split_line
+from amikafka_tail import speedups
+from amikafka_tail.ami.event import CRLF, Event, milliseconds, split_line
 from amikafka_tail.config.identity import Identity
 from amikafka_tail.metrics import Count, KindCounts
 from amikafka_tail.payload import Headers
 
 Envelope = Callable[[Event], tuple[bytes | None, Headers, int]]
+KeyChooser = Callable[[Event, bytes], bytes | None]
+TIMESTAMP = b"\r\nTimestamp: "
+DOT = ord(".")
 MAX_KINDS = 2048
 """Kinds of events remembered before starting afresh: a dialplan can make up event names without end."""
 # Channel events write Linkedid, CEL writes LinkedID.
@@ -22,12 +26,13 @@ _KEY_HEADERS = {
 class _Kind:
     """What the messages of one (Event, Privilege) pair share; the headers change once a second."""
 
-    __slots__ = ("category", "count", "headers", "name", "second")
+    __slots__ = ("category", "count", "headers", "is_privileged", "name", "second")
 
-    def __init__(self, name: bytes, category: bytes, count: Count) -> None:
+    def __init__(self, name: bytes, category: bytes, count: Count, *, is_privileged: bool) -> None:
         self.name = name
         self.category = category
         self.count = count
+        self.is_privileged = is_privileged
         self.second = -1
         self.headers: Headers = []
 
@@ -51,13 +56,9 @@ def envelopes(
     before.append(("asterisk_version", identity.asterisk_version.encode()))
     format_header = ("format", format_name.encode())
     hostname = ("hostname", identity.hostname.encode())
-    choose_key = _key_chooser(key)
-    kinds: dict[bytes, _Kind] = {}
-    unprivileged: dict[bytes, _Kind] = {}
 
     def headers_of(kind: _Kind, second: int) -> Headers:
-        kind.second = second
-        kind.headers = [
+        return [
             *before,
             ("event_type", kind.name),
             ("event_category", kind.category),
@@ -65,52 +66,62 @@ def envelopes(
             ("timestamp", b"%d" % second),
             hostname,
         ]
-        return kind.headers
 
-    def look(event: Event) -> tuple[_Kind, int]:
-        lines = event.raw.split(CRLF, 3)
-        head = CRLF.join(lines[:2])
-        has_privilege = len(lines) > 1 and lines[1].startswith(b"Privilege: ")
-        known = kinds if has_privilege else unprivileged
-        kind = known.get(head)
-        if kind is None:
-            if len(known) >= MAX_KINDS:
-                known.clear()
-            name, category = event.name_bytes, _category(lines)
-            kind = known[head] = _Kind(name, category, counts.of(name, category))
-        return kind, event.happened_ms
+    def learn(event: Event, head: bytes) -> _Kind:
+        name, category = event.name_bytes, _category(head)
+        is_privileged = head.find(b"\r\nPrivilege: ") >= 0
+        return _Kind(name, category, counts.of(name, category), is_privileged=is_privileged)
+
+    choose_key = _key_chooser(key)
+    if (native := speedups.native()) is not None:
+        made: Envelope = native.Envelope(learn, headers_of, choose_key)
+        return made
+    return _envelope(learn, headers_of, choose_key)
+
+
+def _envelope(
+    learn: Callable[[Event, bytes], _Kind],
+    headers_of: Callable[[_Kind, int], Headers],
+    choose_key: KeyChooser | None,
+) -> Envelope:
+    kinds: dict[bytes, _Kind] = {}
 
     def envelope(event: Event) -> tuple[bytes | None, Headers, int]:
-        head, _, rest = event.raw.partition(b"\r\nTimestamp: ")
+        raw = event.raw
+        end = raw.find(CRLF, raw.find(CRLF) + 1)
+        head = raw if end < 0 else raw[:end]
         kind = kinds.get(head)
-        digits = rest[:10] + rest[11:17]
-        if (
-            kind is not None
-            and len(digits) == 16
-            and digits.isdigit()
-            and rest[10:11] == b"."
-            and rest[17:18] in b"\r"
-        ):
-            moment = int(digits) // 1000
-        else:
-            kind, moment = look(event)
+        if kind is None:
+            if len(kinds) >= MAX_KINDS:
+                kinds.clear()
+            kind = kinds[head] = learn(event, head)
+        moment = event.captured_ms
+        if kind.is_privileged and raw.startswith(TIMESTAMP, end):
+            stamp = raw[end + len(TIMESTAMP) :].partition(CRLF)[0]
+            digits = stamp[:10] + stamp[11:]
+            if len(digits) == 16 and digits.isdigit() and stamp[10] == DOT:
+                moment = int(digits) // 1000
+            else:
+                moment = milliseconds(stamp, moment)
         kind.count[0] += 1
         second = moment // 1000
-        headers = kind.headers if kind.second == second else headers_of(kind, second)
-        return (kind.name if choose_key is None else choose_key(event, kind.name)), headers, moment
+        if kind.second != second:
+            kind.headers = headers_of(kind, second)
+            kind.second = second
+        return (kind.name if choose_key is None else choose_key(event, kind.name)), kind.headers, moment
 
     return envelope
 
 
-def _category(lines: list[bytes]) -> bytes:
-    """Return the Privilege classes without the `all` that Asterisk puts behind them."""
-    name, value = split_line(lines[1]) if len(lines) > 1 else (b"", b"")
+def _category(head: bytes) -> bytes:
+    """Return the Privilege classes, without the `all` that Asterisk puts behind them, from two lines."""
+    name, value = split_line(head.partition(CRLF)[2])
     if name != b"Privilege":
         return b""
     return b",".join([part for part in value.split(b",") if part != b"all"])
 
 
-def _key_chooser(key: str) -> Callable[[Event, bytes], bytes | None] | None:
+def _key_chooser(key: str) -> KeyChooser | None:
     """Return what picks the key, `None` where it is simply the event's name."""
     if key == "event":
         return None

@@ -17,30 +17,46 @@ class Failure(NamedTuple):
 class Receipt:
     """Stands for one chunk that was read: `start` to `end` in the source.
 
-    Each message produced from the chunk adds one to `pending`, and the receipt holds one for itself until the
-    chunk's last message is sent. `report` is the delivery callback of all of them. `messages` is how many
+    It is finished when nothing is `pending`: whoever sends the chunk's messages holds it, as does each
+    failure until somebody has settled it, and the `Hold` that the messages carry. `messages` is how many
     there were, once that is known.
     """
 
-    __slots__ = ("_failures", "end", "messages", "pending", "start")
+    __slots__ = ("end", "failures", "messages", "pending", "start")
 
     def __init__(self, start: int, end: int, failures: list[Failure]) -> None:
         self.start = start
         self.end = end
         self.pending = 1
         self.messages = 0
-        self._failures = failures
-
-    def report(self, error: Any, message: Any) -> None:
-        """Take the delivery report of one message. Called from the producer's poll, never raises."""
-        if error is None:
-            self.pending -= 1
-        else:
-            self._failures.append(Failure(self, error, message))
+        self.failures = failures
 
     def settle_one(self) -> None:
-        """Give up one hold: a message that went to the dead letters, or the receipt's own."""
+        """Give up one hold: that of a failure that was dealt with, or the sender's."""
         self.pending -= 1
+
+
+class Hold:
+    """The delivery callback of messages of one chunk, which is not finished as long as one of them has it.
+
+    A producer with `delivery.report.only.error` calls it for a message that failed. For one that was
+    delivered it just lets go of it: the last one gone ends it, and no report is made for each of them.
+    """
+
+    __slots__ = ("_receipt",)
+
+    def __init__(self, receipt: Receipt) -> None:
+        receipt.pending += 1
+        self._receipt = receipt
+
+    def __call__(self, error: Any, message: Any) -> None:
+        """Take the delivery report of one message. Called from the producer's poll, never raises."""
+        if error is not None:
+            self._receipt.pending += 1
+            self._receipt.failures.append(Failure(self._receipt, error, message))
+
+    def __del__(self) -> None:
+        self._receipt.pending -= 1
 
 
 class Ledger:

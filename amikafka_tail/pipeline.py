@@ -17,7 +17,7 @@ from amikafka_tail.config.identity import Identity
 from amikafka_tail.dead_letters import DeadLetters
 from amikafka_tail.errors import DeliveryFailed, TryLater
 from amikafka_tail.gaps import Gap
-from amikafka_tail.ledger import Failure, Ledger, Receipt
+from amikafka_tail.ledger import Failure, Hold, Ledger, Receipt
 from amikafka_tail.messages import Messages
 from amikafka_tail.metrics import Counters
 from amikafka_tail.payload import unpack, value_of
@@ -223,7 +223,7 @@ class Pipeline:
         given_up = self._aside.given_up
         envelope, render = self._route
         produce = self.producer.produce
-        report = receipt.report
+        report = Hold(receipt)
         topic = self._messages.topic
         choose = self._messages.choose
         if self._transactions is not None:
@@ -251,17 +251,16 @@ class Pipeline:
                     else:
                         event = self._aside.failed(event, error)
                     continue
-                receipt.pending += 1
                 try:
                     produce(topic, value, key, -1, report, report, moment_ms, headers)
                     counters.sent += 1
                     break
                 except BufferError:
-                    receipt.pending -= 1
                     yield
                 except KafkaException as error:
                     event = self._refused(event, error.args[0])
-                    receipt.settle_one()
+        # Whoever keeps an exception that a plugin raised keeps this frame too.
+        del report
         receipt.messages = counters.sent - sent_before
         receipt.settle_one()
 
@@ -303,10 +302,9 @@ class Pipeline:
                 self._batching.refused(for_size=is_for_size(failure.error))
             if is_permanent(failure.error) and were_alone:
                 in_its_place = self._give_up(self._find(failure), failure.error)
-                if in_its_place is None or self._transactions is not None:
-                    failure.receipt.settle_one()
-                else:
+                if in_its_place is not None and self._transactions is None:
                     self._send_late(in_its_place, failure.receipt)
+                failure.receipt.settle_one()
             else:
                 reason = reason or describe(failure.error, self._messages.topic)
         if refused and self._transactions is not None:
@@ -320,8 +318,9 @@ class Pipeline:
             value = self._route.render(event)
             if type(value) is not bytes:
                 value, headers = unpack(value, headers)
-            report = receipt.report
+            report = Hold(receipt)
             self.producer.produce(self._messages.topic, value, key, -1, report, report, moment_ms, headers)
+            del report
         except Exception as error:
             raise DeliveryFailed(f"an event that tells of a gap cannot be sent now: {error}") from error
 

@@ -91,7 +91,8 @@ class Producer:
     `produce(topic, value, key, partition, callback, on_delivery, timestamp_ms, headers)` never blocks (the
     two callbacks are names of one thing). It raises `BufferError` when librdkafka's queue is full and
     `KafkaException` when the message is refused at once.
-    `poll(seconds)` calls the delivery callbacks. `fatal` is set once the producer can no longer be used.
+    `poll(seconds)` calls the delivery callbacks of messages that failed, and lets go of those of messages
+    that were delivered. `fatal` is set once the producer can no longer be used.
 
     `on_statistics` gets librdkafka's statistics, from `poll`. Raises `ConfigError` where librdkafka refuses a
     property; `origins` says which line a property is from.
@@ -112,7 +113,11 @@ class Producer:
             MAX_IN_FLIGHT, int(properties.get("queue.buffering.max.messages", MAX_IN_FLIGHT))
         )
         self._on_error = on_error
-        configuration: dict[str, Any] = {**properties, "error_cb": self._error}
+        configuration: dict[str, Any] = {
+            **properties,
+            "error_cb": self._error,
+            "delivery.report.only.error": True,  # what is delivered is let go of: see ledger.Hold
+        }
         if on_statistics is not None:
             configuration.setdefault(STATISTICS_INTERVAL, STATISTICS_INTERVAL_MS)
             configuration["stats_cb"] = on_statistics

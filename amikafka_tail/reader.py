@@ -139,14 +139,14 @@ class StreamReader:
                     break
                 data += more
         for block in Framer(start).feed(data):
-            if block.startswith(EVENT) and b"\0" not in block:
+            if block.startswith(EVENT) and 0 not in block:
                 yield Event(block, start), self._stream.identity_at(start)
             start += len(block) + len(END)
 
     def _chunks(self, blocks: list[bytes], start: int, end: int) -> Iterator[Chunk]:
         """Make a chunk of blocks that stand between two offsets, one for each connection."""
         stream = self._stream
-        searched = start
+        searched = first = start
         gaps: list[Gap] = []
         if blocks:
             gaps, self._gaps = self._gaps, gaps
@@ -164,7 +164,34 @@ class StreamReader:
             if (silence := stream.silence_before(begin)) is not None:
                 seconds = f"{silence.ms / 1000:.3f}"
                 gaps = [gap("Disconnected", begin, silence.until_ms, Seconds=seconds)]
-        yield Chunk(start, end, stream.identity_at(start), self._events(blocks, start, gaps=gaps))
+        # Of several chunks each has to wait for its turn to say when its events came.
+        is_alone = searched == first and not gaps
+        plain = self._plain(blocks, start) if is_alone else None
+        events = self._events(blocks, start, gaps=gaps) if plain is None else iter(plain)
+        yield Chunk(start, end, stream.identity_at(start), events)
+
+    def _plain(self, blocks: list[bytes], position: int) -> list[Event] | None:
+        """Return the events of blocks that are nothing else and came at one moment, as most do.
+
+        Returns `None` where they need a closer look; `_events` then says what they are.
+        """
+        moments = self._moments
+        while moments and moments[0].offset <= position:
+            self._captured_ms = moments.popleft().captured_ms
+        whole = b"".join(blocks)
+        # `in` would format an error message first: bytes in bytes are looked for as a number.
+        if 0 in whole or whole.find(SEQUENCE_NUMBER) >= 0:
+            return None
+        if moments and moments[0].offset < position + len(whole) + len(blocks) * len(END):
+            return None
+        captured_ms = self._captured_ms
+        events = []
+        for block in blocks:
+            if not block.startswith(EVENT):
+                return None
+            events.append(Event(block, position, captured_ms))
+            position += len(block) + len(END)
+        return events
 
     def _events(
         self, blocks: list[bytes], position: int, cut_off: bytes = b"", *, gaps: list[Gap]
@@ -177,9 +204,9 @@ class StreamReader:
             position += len(block) + len(END)
             while moments and moments[0].offset <= at:
                 self._captured_ms = moments.popleft().captured_ms
-            if SEQUENCE_NUMBER in block and (lost := self._missing_before(block)):
+            if block.find(SEQUENCE_NUMBER) >= 0 and (lost := self._missing_before(block)):
                 yield gap("SequenceGap", at, self._captured_ms, LostEvents=lost)
-            if block.startswith(EVENT) and b"\0" not in block:
+            if block.startswith(EVENT) and 0 not in block:
                 yield Event(block, at, self._captured_ms)
             else:
                 yield from self._odd_block(block, at)
@@ -213,7 +240,7 @@ class StreamReader:
             return
         if torn:
             yield Unpublishable(block, at, "cut off by a lost connection", "torn")
-        elif text.startswith(EVENT) and b"\0" not in text:
+        elif text.startswith(EVENT) and 0 not in text:
             yield Event(text, at, self._captured_ms)
         else:
             yield Unpublishable(block, at, "not an AMI event", "malformed")

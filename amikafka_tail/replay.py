@@ -140,7 +140,7 @@ class Printer:
         key: bytes | None,
         _partition: int,
         _callback: object,
-        on_delivery: Callable[[object, object], None],
+        _on_delivery: object,
         _timestamp: int,
         headers: list[tuple[str, bytes]],
     ) -> None:
@@ -155,7 +155,6 @@ class Printer:
         except UnicodeDecodeError:
             message["value_base64"] = b64encode(value).decode()
         self._out.write(json.dumps(message, ensure_ascii=False, separators=(",", ":")) + "\n")
-        on_delivery(None, None)
 
     def poll(self, _seconds: float = 0) -> int:
         """Do nothing: all is reported."""

@@ -19,7 +19,10 @@ class Sender(Protocol):
 
     @property
     def poll(self) -> Callable[[float], int]:
-        """Calls the delivery callbacks, waiting at most so many seconds for the first."""
+        """Calls the callbacks of messages that failed and drops those of messages that were delivered.
+
+        Waits at most so many seconds for the first.
+        """
 
     def __len__(self) -> int:
         """How many messages are not yet reported."""

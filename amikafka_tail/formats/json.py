@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from amikafka_tail import speedups
 from amikafka_tail.ami.event import CRLF, Event, split_line
 from amikafka_tail.config.identity import Identity
 from amikafka_tail.hookspecs import API_VERSION, Register, hookimpl
@@ -104,8 +105,20 @@ def json_format(options: JsonOptions, context: FormatContext) -> Callable[[Event
     Where the system name is not known otherwise, the line that Asterisk itself puts into its events counts.
     """
     identity = context.identity
-    known: dict[bytes, _Shapes] = {}
     exact = _exact(options, identity)
+    if (native := speedups.native()) is not None:
+        entity_id, system_name = identity.entity_id.encode(), identity.system_name.encode()
+        keep_all = options.duplicates == "list"
+        made: Callable[[Event], bytes] = native.JsonRenderer(exact, entity_id, system_name, keep_all)
+        return made
+    return _rewriting(options, identity, exact)
+
+
+def _rewriting(
+    options: JsonOptions, identity: Identity, exact: Callable[[Event], bytes]
+) -> Callable[[Event], bytes]:
+    """Make the renderer that learns the shapes of events, and asks `exact` for the others."""
+    known: dict[bytes, _Shapes] = {}
 
     def render(event: Event) -> bytes:
         raw = event.raw

@@ -56,9 +56,8 @@ class _Collector:
         return 0
 
     def produce(self, *message: Any) -> None:
-        topic, value, key, _partition, _callback, on_delivery, timestamp_ms, headers = message
+        topic, value, key, _partition, _callback, _on_delivery, timestamp_ms, headers = message
         self._messages.append(Message(topic, key, value, list(headers), timestamp_ms))
-        on_delivery(None, None)
 
     def poll(self, _seconds: float = 0) -> int:
         return 0

@@ -67,6 +67,10 @@ class Message:
         return self._value
 
 
+def _nobody(_error: KafkaError | None, _message: object) -> None:
+    """Of a message that is delivered: its callback is dropped."""
+
+
 class Broker:
     """Takes messages as the test says, and remembers what was delivered."""
 
@@ -134,8 +138,7 @@ class FakeSender:
             if error is not None:
                 sent.report(error, Message(sent.value))
             else:
-                self._broker.delivered.append(sent)
-                sent.report(None, Message(sent.value))
+                self._broker.delivered.append(sent._replace(report=_nobody))
         return len(waiting) - len(self.queue)
 
     def has_leaders(self, topic: str, seconds: float) -> bool:
@@ -397,6 +400,14 @@ def test_events_have_their_moments_after_a_restart_too(world: World) -> None:
         world.write(stream(event(number)), NOW + number)
     world.run(world.pipeline(len(stream(event(0), event(1)))))
     assert [sent.timestamp_ms for sent in world.broker.delivered] == [NOW + 2, NOW + 3]
+
+
+def test_events_of_two_connections_in_one_read_have_their_own_moments(world: World) -> None:
+    world.write(stream(event(0)), NOW)
+    world.journal.begin_connection(PBX, NOW + 10)
+    world.write(stream(event(1)), NOW + 20)
+    world.run(world.pipeline())
+    assert [sent.timestamp_ms for sent in world.broker.delivered] == [NOW, NOW + 20]
 
 
 @pytest.mark.usefixtures("small_chunks")
@@ -669,8 +680,9 @@ def test_reports_of_a_producer_that_was_given_up_change_nothing(world: World) ->
     (late,) = world.broker.senders[0].queue
     world.broker.senders[0].fatal = "Fenced"
     pipeline.take_reports()
-    late.report(None, Message(late.value))
     late.report(TIMED_OUT, Message(late.value))
+    world.broker.senders[0].queue.clear()
+    del late
     pipeline.take_reports()
     assert pipeline.ledger.position == 0
     assert world.counters.rewinds == 1

@@ -1,0 +1,12 @@
+"""What amikafka does for every event, in C: the envelope and the format `json`.
+
+amikafka uses it where it is installed. Its own functions in Python are the definition of both: they give the
+same bytes, and what is not an ordinary event is left to them.
+"""
+
+from amikafka_speedups._native import Envelope, JsonRenderer
+
+__all__ = ["VERSION", "Envelope", "JsonRenderer"]
+
+VERSION = 1
+"""Of what is between amikafka and this package; each takes the other only if both have the same."""

@@ -1,0 +1,23 @@
+from collections.abc import Callable
+from typing import Any, final
+
+@final
+class JsonRenderer:
+    """Renders an event as the format `json` does; asks `exact` where an event is odd."""
+
+    def __init__(
+        self, exact: Callable[[Any], bytes], entity_id: bytes, system_name: bytes, keep_all: bool
+    ) -> None: ...
+    def __call__(self, event: Any, /) -> bytes: ...
+
+@final
+class Envelope:
+    """Returns an event's key, headers and moment in ms; asks `learn` about a kind that it has not seen."""
+
+    def __init__(
+        self,
+        learn: Callable[[Any, bytes], Any],
+        headers_of: Callable[[Any, int], Any],
+        choose_key: Callable[[Any, bytes], bytes | None] | None,
+    ) -> None: ...
+    def __call__(self, event: Any, /) -> tuple[bytes | None, Any, int]: ...
