@@ -33,6 +33,7 @@ from amikafka_tail.dead_letters import DeadLetters
 from amikafka_tail.doctor import command as doctor_command
 from amikafka_tail.errors import AmikafkaError, InputError
 from amikafka_tail.metrics import Counters
+from amikafka_tail.printer import Printer
 from amikafka_tail.producer import libraries
 from amikafka_tail.reader import StreamReader
 from amikafka_tail.service import Service, wait_while_disabled
@@ -184,9 +185,7 @@ def replay_command(options: argparse.Namespace) -> int:
             inputs,
             delivered=delivered,
             messages=messages,
-            connect=replay.Printer(sys.stdout).connect
-            if to_output
-            else partial(build.producer, configuration),
+            connect=Printer(sys.stdout).connect if to_output else partial(build.producer, configuration),
             dead_letters=DeadLetters(options.dead_letter),
             counters=counters,
             out=sys.stderr,
