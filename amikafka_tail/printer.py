@@ -9,8 +9,10 @@ from typing import Any, NamedTuple, TextIO
 
 from amikafka_tail.sender import Sender
 
-# DEL and the C1 controls of ECMA-48, which JSON lets stand and some terminals obey.
-_CONTROLS = {code: f"\\u{code:04x}" for code in range(127, 160)}
+TURNING = (0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+"""Characters of Unicode that end a line or turn the direction of what follows them."""
+# DEL and the C1 controls of ECMA-48, too, which JSON lets stand and some terminals obey.
+_CONTROLS = {code: f"\\u{code:04x}" for code in (*range(127, 160), *TURNING)}
 
 
 class Message(NamedTuple):
@@ -28,7 +30,7 @@ class Message(NamedTuple):
 
 
 def as_json(message: Message) -> str:
-    """Return a message as a line of JSON without a control character."""
+    """Return a message as a line of JSON that does nothing to a terminal but stand there."""
     fields: dict[str, object] = {
         "topic": message.topic,
         "key": None if message.key is None else message.key.decode(errors="replace"),
@@ -75,8 +77,8 @@ class Printer:
         if self.is_done:
             raise BufferError
         topic, value, key, _partition, _callback, on_delivery, timestamp_ms, headers = message
-        self._out.write(self._show(Message(topic, key, value, headers, timestamp_ms)) + "\n")
         self.printed += 1
+        self._out.write(self._show(Message(topic, key, value, headers, timestamp_ms)) + "\n")
         on_delivery(None, None)
 
     def poll(self, _seconds: float = 0) -> int:
