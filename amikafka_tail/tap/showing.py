@@ -96,8 +96,13 @@ class Tap:
         for remark in remarks:
             log.warning("%s", remark)
         reader = source.open(position=0, bookmark=None, counters=self.counters, identify=identify)
+        is_first = True
 
         def wait(_position: int) -> bool:
+            nonlocal is_first
+            if is_first:
+                log.info("reading what is written from now on: %s", ", ".join(options.path))
+            is_first = False
             reader.look_for_files()
             time.sleep(LOOK_SECONDS)
             return True

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
-BOUND = 10.0
+BOUND = 20.0
 """Seconds that anything here may take."""
 GREETING = b"Event: FullyBooted\r\nPrivilege: system,all\r\nUptime: 60\r\nStatus: Fully Booted\r\n\r\n"
 CHALLENGE = "164293187"

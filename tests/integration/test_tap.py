@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -19,7 +18,6 @@ import pytest
 from amikafka_tail.mock_kafka import Received
 from tests.fakes.ami_server import AmiServer, make_certificate
 from tests.support.tapping import command, environment, tapping
-from tests.support.waiting import wait_for
 from tests.support.world import BOUND, World, event
 
 # Becomes somebody who may read nothing, once all modules are there: the interpreter may be root's own.
@@ -144,6 +142,7 @@ def test_a_login_that_is_refused_later_ends_it(world: World) -> None:
 
 def test_the_session_is_kept_alive_and_a_dead_one_is_noticed(world: World) -> None:
     with tapping(world) as tap:
+        tap.wait_until_said("connected: asterisk=")
         world.asterisk.wait_for_action("Ping", 2)
         world.asterisk.send(event(1))
         assert tap.lines(1)
@@ -251,7 +250,7 @@ def test_an_event_log_is_followed_from_now_on_and_left_alone(world: World, tmp_p
     world.daemon.configure(text.partition("[manager]")[0] + f"\n[eventlog]\npath = {log}\n"
                            "[journal]\ndirectory = @HERE@/journal\n")  # fmt: skip
     with tapping(world, "--json") as tap:
-        wait_for(lambda: is_open(tap.process.pid, log), BOUND, "the log to be opened")
+        tap.wait_until_said("reading what is written from now on")
         with log.open("ab") as file:
             file.write(log_lines(3))
         assert numbers(tap.messages(1)) == [3]
@@ -262,12 +261,6 @@ def test_an_event_log_is_followed_from_now_on_and_left_alone(world: World, tmp_p
     assert not (tmp_path / "journal").exists()
     assert log.read_bytes() == log_lines(4)
     assert (tmp_path / "full.1").read_bytes() == log_lines(1, 2, 3)
-
-
-def is_open(process: int, path: Path) -> bool:
-    with contextlib.suppress(FileNotFoundError):
-        return any(each.samefile(path) for each in Path(f"/proc/{process}/fd").iterdir() if each.exists())
-    return False
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody who may read nothing")
