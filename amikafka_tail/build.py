@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 from amikafka_tail.ami.event import Event
@@ -18,7 +18,7 @@ from amikafka_tail.config.settings import CHECKPOINTS, TRANSACTIONAL_ID, Setting
 from amikafka_tail.envelope import envelopes
 from amikafka_tail.errors import ConfigError, PluginError, Problem
 from amikafka_tail.event_ids import with_event_id
-from amikafka_tail.messages import Messages, Route, chain
+from amikafka_tail.messages import Filter, Messages, Route, chain
 from amikafka_tail.metrics import KindCounts
 from amikafka_tail.payload import FormatContext
 from amikafka_tail.plugins import Registration, Registry
@@ -66,17 +66,20 @@ def messages(
     epoch: str = "",
     fixed_offsets: bool = False,
     counts: KindCounts | None = None,
+    more_filters: Sequence[tuple[str, Filter]] = (),
 ) -> Messages:
     """Make what turns events into messages: the filters in their order, the format, the envelope.
 
     `epoch` names what offsets count in; `fixed_offsets` says that an event never gets another one; `counts`
-    is where they are counted by name. Raises `ConfigError` and `PluginError`.
+    is where they are counted by name; `more_filters` come after those of the settings. Raises `ConfigError`
+    and `PluginError`.
     """
     format_ = registry.get("format", settings.format)
     filters = [
         (name, _callable(settings, registry.get("filter", name), options))
         for name, options in settings.filters
     ]
+    filters += more_filters
 
     def route(found: Identity) -> Route:
         overridden = settings.overrides.apply(found)

@@ -33,12 +33,14 @@ from amikafka_tail.dead_letters import DeadLetters
 from amikafka_tail.doctor import command as doctor_command
 from amikafka_tail.errors import AmikafkaError, InputError
 from amikafka_tail.metrics import Counters
+from amikafka_tail.printer import Printer
 from amikafka_tail.producer import libraries
 from amikafka_tail.reader import StreamReader
 from amikafka_tail.service import Service, wait_while_disabled
 from amikafka_tail.sources.files import FilesReader, identified
 from amikafka_tail.sources.replayable import Reader, ReplayableSource
 from amikafka_tail.status import commands as status_commands
+from amikafka_tail.tap import command as tap_command
 
 CONFIGURATION = Path("/etc/asterisk/ami_kafka.conf")
 
@@ -184,9 +186,7 @@ def replay_command(options: argparse.Namespace) -> int:
             inputs,
             delivered=delivered,
             messages=messages,
-            connect=replay.Printer(sys.stdout).connect
-            if to_output
-            else partial(build.producer, configuration),
+            connect=Printer(sys.stdout).connect if to_output else partial(build.producer, configuration),
             dead_letters=DeadLetters(options.dead_letter),
             counters=counters,
             out=sys.stderr,
@@ -322,6 +322,7 @@ def _parser() -> argparse.ArgumentParser:
     checking.add_argument("-q", "--quiet", action="store_true", help="say nothing where nothing is wrong")
     add("reload", reload, "let the daemon read its configuration again and wait for it; for systemd")
     status_commands.add_to(add, add_configuration)
+    tap_command.add_to(add, add_configuration)
     doctor_command.add_to(add, add_configuration)
     kafka_commands.add_to(add, add_configuration)
     replaying = add("replay", replay_command, "publish captured AMI streams through the same pipeline")

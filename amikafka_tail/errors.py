@@ -87,6 +87,12 @@ class UsageError(AmikafkaError):
     exit_code = os.EX_USAGE
 
 
+class NotPermitted(AmikafkaError):
+    """A user with more rights has to do this."""
+
+    exit_code = os.EX_NOPERM
+
+
 class ReloadFailed(AmikafkaError):
     """The configuration was not reloaded; the one before stays in use."""
 

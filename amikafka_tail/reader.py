@@ -106,7 +106,7 @@ class StreamReader:
         if not data:
             return None
         if position != self._read_at:
-            # The journal gave up what comes before, and perhaps the beginning of the event that stands here.
+            # The stream gave up what comes before, and perhaps the beginning of the event that stands here.
             before = self._stream.before(position)
             in_block = before != END
             self._counters.lost += in_block
@@ -114,7 +114,7 @@ class StreamReader:
             self._begin(position, in_block=in_block, before=before)
             moment = self._stream.moments(position, position + len(data))[0]
             self._gaps.append(gap("JournalFull", lost_from, moment.captured_ms, LostBytes=missing))
-            log.warning("%d bytes of the journal are gone: going on at offset=%d", missing, position)
+            log.warning("%d bytes are gone that were not read: going on at offset=%d", missing, position)
         self._read_at += len(data)
         framer = self._framer
         overlong = framer.overlong

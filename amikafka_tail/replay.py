@@ -8,7 +8,6 @@ import os
 import shutil
 import tempfile
 import time
-from base64 import b64encode
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
@@ -25,7 +24,6 @@ from amikafka_tail.messages import Messages
 from amikafka_tail.metrics import Counters
 from amikafka_tail.pipeline import Pipeline
 from amikafka_tail.segment import Moment
-from amikafka_tail.sender import Sender
 from amikafka_tail.sources.replayable import Reader
 
 log = logging.getLogger("amikafka.replay")
@@ -115,57 +113,6 @@ class Letters(Recording):
     def moments(self, start: int, end: int) -> list[Moment]:
         """Return when each of the events was read from Asterisk."""
         return [moment for moment in self._moments if start <= moment.offset < end]
-
-
-class Printer:
-    """Stands where the producer does, and prints each message as a line of JSON."""
-
-    has_room = True
-
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
-        self.fatal: str | None = None
-
-    def __len__(self) -> int:
-        return 0
-
-    def connect(self, batch_size: int | None = None) -> Sender:  # noqa: ARG002, there are no batches
-        """Return itself."""
-        return self
-
-    def produce(
-        self,
-        topic: str,
-        value: bytes,
-        key: bytes | None,
-        _partition: int,
-        _callback: object,
-        _on_delivery: object,
-        _timestamp: int,
-        headers: list[tuple[str, bytes]],
-    ) -> None:
-        """Print the message; it is delivered with that."""
-        message: dict[str, object] = {
-            "topic": topic,
-            "key": None if key is None else key.decode(errors="replace"),
-            "headers": [[name, content.decode(errors="replace")] for name, content in headers],
-        }
-        try:
-            message["value"] = value.decode()
-        except UnicodeDecodeError:
-            message["value_base64"] = b64encode(value).decode()
-        self._out.write(json.dumps(message, ensure_ascii=False, separators=(",", ":")) + "\n")
-
-    def poll(self, _seconds: float = 0) -> int:
-        """Do nothing: all is reported."""
-        return 0
-
-    def has_leaders(self, _topic: str, _seconds: float) -> bool:
-        """Say yes."""
-        return True
-
-    def discard(self) -> None:
-        """Do nothing: nothing is held."""
 
 
 class Progress:

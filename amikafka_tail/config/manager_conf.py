@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from amikafka_tail.config.dialect import Document
+from amikafka_tail.config.options import TRUE
 
 USER = "amikafka"
+SEVERAL_LOGINS = "allowmultiplelogin"
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "[::]": "::1", "": "127.0.0.1"}
 
 
@@ -17,16 +19,21 @@ class ManagerUser:
     host: str | None = None
     port: int | None = None
     secret: str | None = field(default=None, repr=False)
+    several_logins: bool = True
+    """Whether the user may be logged in more than once at a time (allowmultiplelogin)."""
 
 
 def find_user(document: Document, username: str) -> ManagerUser:
     """Return what manager.conf, with all it includes, says about logging in as `username`."""
     host = port = secret = None
+    several_logins = "yes"
     for section in document.named("general"):
         if (bindaddr := section.get("bindaddr")) is not None:
             host = EVERYWHERE.get(bindaddr, bindaddr)
         if (value := section.get("port")) is not None and value.isdigit():
             port = int(value)
+        several_logins = section.get(SEVERAL_LOGINS) or several_logins
     for section in document.named(username):
         secret = section.get("secret") or secret
-    return ManagerUser(host=host, port=port, secret=secret)
+        several_logins = section.get(SEVERAL_LOGINS) or several_logins
+    return ManagerUser(host=host, port=port, secret=secret, several_logins=several_logins.lower() in TRUE)

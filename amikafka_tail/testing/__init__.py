@@ -7,9 +7,10 @@ A contract suite is one line in a test module, and checks what the host relies o
 These names stay as they are within a major version of the API. Nothing here imports pytest.
 """
 
+from amikafka_tail.printer import Message
 from amikafka_tail.testing.contracts import filter_contract, format_contract
 from amikafka_tail.testing.events import ASTERISK, context, event, odd_events, random_events, recorded_events
-from amikafka_tail.testing.publishing import Message, Published, publish
+from amikafka_tail.testing.publishing import Published, publish
 from amikafka_tail.testing.source_contracts import Read, live_source_contract, read_source, source_contract
 
 __all__ = [

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from amikafka_tail import build, plugins, replay
 from amikafka_tail.ami.event import Event
@@ -16,21 +16,8 @@ from amikafka_tail.config import settings
 from amikafka_tail.dead_letters import DeadLetters
 from amikafka_tail.metrics import Counters
 from amikafka_tail.pipeline import Pipeline
+from amikafka_tail.printer import Message
 from amikafka_tail.reader import StreamReader
-
-
-class Message(NamedTuple):
-    """One message as a consumer would get it."""
-
-    topic: str
-    key: bytes | None
-    value: bytes
-    headers: list[tuple[str, bytes]]
-    timestamp_ms: int
-
-    def header(self, name: str) -> bytes | None:
-        """Return the first value of a header."""
-        return next((value for key, value in self.headers if key == name), None)
 
 
 @dataclass(frozen=True)

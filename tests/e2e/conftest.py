@@ -80,7 +80,7 @@ class Daemons:
     def __init__(self, directory: Path, asterisk: Asterisk, kafka: Kafka) -> None:
         self._directory = directory
         self._asterisk = asterisk
-        self._kafka = kafka
+        self.kafka = kafka
         self._made: list[Daemon] = []
 
     def __call__(self, topic: str, name: str = "daemon", *, hand_over: bool = False, **more: str) -> Daemon:
@@ -96,7 +96,7 @@ class Daemons:
         """
         sections = {
             "general": {"entity_id": self._asterisk.entity_id},
-            "kafka": {"brokers": self._kafka.bootstrap, "topic": topic, "linger_ms": "5"},
+            "kafka": {"brokers": self.kafka.bootstrap, "topic": topic, "linger_ms": "5"},
             "manager": {
                 "host": "127.0.0.1",
                 "port": str(self._asterisk.port),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
 import time
+from base64 import b64decode
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -16,8 +19,8 @@ import pytest
 from ami import Flood
 from asterisk import Asterisk
 from conftest import Daemons, or_skip
-from flow import wait_until_connected
-from kafka import Kafka, TopicReader
+from flow import between, marker_in, wait_for_marker, wait_until_connected
+from kafka import Kafka, Record, TopicReader
 from machine import need_program
 
 from tests.support.daemon import PROJECT, Daemon
@@ -250,3 +253,90 @@ def test_top_in_a_terminal(
         wait_for(lambda: not run("list-sessions"), 20, "top to end", 0.5)
     finally:
         run("kill-server")
+
+
+def tapped(output: Path) -> list[Record]:
+    """Return the messages that `tap --json` has printed so far."""
+    records = []
+    for number, line in enumerate(output.read_text().splitlines(keepends=True)):
+        if not line.endswith("\n"):
+            break
+        found = json.loads(line)
+        value = b64decode(found["value_base64"]) if "value_base64" in found else found["value"].encode()
+        headers = [(name, text.encode()) for name, text in found["headers"]]
+        key = found["key"].encode()
+        records.append(Record(partition=0, offset=number, key=key, headers=headers, value=value, timestamp=0))
+    return records
+
+
+@contextlib.contextmanager
+def tapping(shell: Shell, output: Path) -> Iterator[None]:
+    """Run `tap --json` into a file, connected, until the end of the block; then Ctrl-C."""
+    with output.open("wb") as out:
+        tap = subprocess.Popen(
+            shell.command("tap", "--json"), stdout=out, stderr=subprocess.PIPE, env=shell.environment
+        )
+    assert tap.stderr is not None
+    with tap.stderr:
+        try:
+            assert b"connected: asterisk=" in tap.stderr.readline()
+            yield
+            tap.send_signal(signal.SIGINT)
+            assert tap.wait(10) == 130
+            assert b"events came" in tap.stderr.read()
+        finally:
+            tap.kill()
+            tap.wait(10)
+
+
+@pytest.mark.parametrize("form", ["json", "ami"])
+def test_tap_shows_byte_for_byte_what_the_daemon_publishes(
+    shell: Shell, asterisk: Asterisk, topic: str, daemon: Daemons, form: str
+) -> None:
+    """Every event of real calls, and odd ones: key, headers and value. And the daemon misses none."""
+    shell.daemon.configure(daemon.configuration(topic, general=f"format = {form}", kafka="key = linkedid"))
+    shell.daemon.start()
+    output = shell.daemon.directory / "tapped"
+    odd = [("Latin1", b"M\xfcller"), ("Controls", b"\x01\x1b[2J\x7f"), ("Event", "x"), ("Empty", "")]
+    with asterisk.driver() as driver, asterisk.witness() as witness, daemon.kafka.reader(topic) as reader:
+        wait_until_connected(shell.daemon, driver, reader)
+        with tapping(shell, output):
+            driver.marker("begin")
+            driver.calls(30, 10)
+            driver.user_event("Odd", *odd)
+            driver.marker("end")
+            wait_for_marker(reader, "end")
+            wait_for(lambda: "end" in map(marker_in, tapped(output)), 20, "the last event at the tap")
+        published = between(reader.records, "begin", "end")
+        seen = witness.events[witness.wait_for_marker("begin") : witness.wait_for_marker("end") + 1]
+    assert len(published) == len(seen) > 30 * 40
+    for one, other in zip(between(tapped(output), "begin", "end"), published, strict=True):
+        assert (one.key, one.headers, one.value) == (other.key, other.headers, other.value)
+
+
+def test_tap_where_the_manager_user_may_be_logged_in_only_once(
+    shell: Shell, asterisk: Asterisk, manager_conf: Path, tmp_path: Path
+) -> None:
+    manager_conf.write_text(
+        manager_conf.read_text().replace("[amikafka]\n", "[amikafka]\nallowmultiplelogin = no\n")
+    )
+    asterisk.cli("manager reload")
+    shell.daemon.start()
+    shell.daemon.wait_for_log("connected: asterisk=")
+    said = shell.type("tap", expected=(77,))
+    assert "the manager user amikafka may be logged in only once, and that once is the daemon's" in said
+    # Where manager.conf is not at hand, Asterisk itself says it.
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    before = shell.daemon.configuration
+    shell.daemon.configuration = before.rename(elsewhere / before.name)
+    said = shell.type("tap", expected=(77,))
+    assert "Asterisk refuses the login of 'amikafka': Login Already In Use" in said
+    assert "set allowmultiplelogin = yes in the user's section" in said
+    text = manager_conf.read_text().replace("allowmultiplelogin = no", "allowmultiplelogin = yes")
+    manager_conf.write_text(text)
+    asterisk.cli("manager reload")
+    with asterisk.driver() as driver, Flood(driver, 20, "tap"):
+        said = shell.type("tap", "-n", "3", "-e", "userevent", "Series: tap")
+    assert said.count("UserEvent: E2eFlood Series: tap Number: ") == 3
+    assert "lost the connection" not in shell.daemon.log

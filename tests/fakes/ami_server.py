@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
-BOUND = 10.0
+BOUND = 20.0
 """Seconds that anything here may take."""
 GREETING = b"Event: FullyBooted\r\nPrivilege: system,all\r\nUptime: 60\r\nStatus: Fully Booted\r\n\r\n"
 CHALLENGE = "164293187"
@@ -207,6 +207,16 @@ class AmiServer:
         """Send to the newest connection, once events are on there."""
         self._ready().send(data)
 
+    def send_to_all(self, data: bytes, connections: int) -> None:
+        """Send to every connection, once events are on in so many."""
+
+        def ready() -> bool:
+            return sum(client.ready for client in self._clients) >= connections
+
+        self._wait(ready, f"{connections} connections with events on")
+        for client in list(self._clients):
+            client.send(data)
+
     def close(self) -> None:
         """Close all connections in good order."""
         for client in self._take_clients():
@@ -221,6 +231,10 @@ class AmiServer:
         """Wait until so many connections have come and events are on in the newest."""
         self._wait(lambda: self.connections >= connections, f"{connections} connections")
         self._ready()
+
+    def wait_for_connections(self, connections: int) -> None:
+        """Wait until so many are left."""
+        self._wait(lambda: len(self._clients) == connections, f"{connections} connections left")
 
     def wait_for_action(self, name: str, count: int = 1) -> None:
         """Wait until an action has come so many times."""
@@ -286,6 +300,7 @@ class AmiServer:
                 if client in self._clients:
                     self._clients.remove(client)
                     client.close()
+                self._changed.notify_all()
 
 
 @dataclass(frozen=True)

@@ -206,7 +206,7 @@ def test_what_a_full_journal_gave_up_leaves_a_gap_with_its_size(
         told, *events = world.run()
     assert (fields(told)["Reason"], fields(told)["LostBytes"]) == ("JournalFull", str(start))
     assert events == [event(number) for number in range(50 - len(events), 50)]
-    assert f"{start} bytes of the journal are gone" in caplog.text
+    assert f"{start} bytes are gone that were not read" in caplog.text
 
 
 def test_a_segment_that_somebody_cut_short_leaves_a_gap(world: World) -> None:

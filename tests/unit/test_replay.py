@@ -14,8 +14,9 @@ from amikafka_tail.config.identity import Identity
 from amikafka_tail.dead_letters import DeadLetters
 from amikafka_tail.messages import Messages, Route
 from amikafka_tail.metrics import Counters
+from amikafka_tail.printer import Printer
 from amikafka_tail.reader import StreamReader
-from amikafka_tail.replay import Printer, Progress, Recording, replay
+from amikafka_tail.replay import Progress, Recording, replay
 
 NOBODY = Identity(entity_id="x", system_name="", asterisk_version="", hostname="vm")
 
