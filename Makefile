@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/pip install --quiet --disable-pip-version-check
 PLUGINS = $(wildcard plugins/*)
 
-.PHONY: demo test e2e faults fuzz bench deb apt-repo lint format clean
+.PHONY: demo test docs e2e faults fuzz bench deb apt-repo lint format clean
 
 $(BIN)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -26,6 +26,14 @@ lint: $(BIN)/.plugins
 
 test: lint  ## lint, types, and all tests that need nothing but Python
 	$(BIN)/pytest --numprocesses 4
+
+$(BIN)/.docs: $(BIN)/.plugins
+	$(PIP) --editable '.[docs]'
+	touch $@
+
+docs: $(BIN)/.docs  ## docs/configuration.md anew, and the site, into build/site; a link to nowhere is an error
+	$(BIN)/python docs/generate_reference.py
+	$(BIN)/mkdocs build
 
 e2e: $(BIN)/.plugins  ## the real Asterisk and the real Kafka: see tests/e2e/README.md
 	$(BIN)/pytest tests/e2e

@@ -5,14 +5,15 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import sys
-import typing
+import textwrap
 from collections.abc import Iterable
-from pathlib import Path
-from typing import Any, Literal
 
-from amikafka_tail.config.options import without_none
+from amikafka_tail.config.declared import declared
 from amikafka_tail.config.settings import FILTER
 from amikafka_tail.plugins import DISTRIBUTION, Registration, Registry
+
+WIDTH = 80
+INDENT = "    "
 
 
 def table(registry: Registry) -> str:
@@ -32,10 +33,9 @@ def origin(registration: Registration) -> str:
 
 
 def details(registration: Registration) -> str:
-    """Return all about one: what it does, where its code is, and each option with its type and default."""
-    options = registration.options
-    hints = typing.get_type_hints(options)
-    module = sys.modules.get(options.__module__)
+    """Return all about one: what it does, where its code is, each option with type, default and meaning."""
+    options = declared(registration.options)
+    module = sys.modules.get(registration.options.__module__)
     lines = [
         f"{registration.kind} {registration.name}",
         f"from {origin(registration)}, version {registration.origin.version}"
@@ -44,18 +44,23 @@ def details(registration: Registration) -> str:
     ]
     if text := inspect.getdoc(registration.factory):
         lines += [text.splitlines()[0], ""]
-    rows = [("OPTION", "TYPE", "DEFAULT")]
-    nested = False
-    for field in dataclasses.fields(options):
-        type_ = _type_name(hints[field.name], field.metadata)
-        nested = nested or "table" in type_
-        rows.append((field.name, type_, _default(field)))
-    lines.append(_aligned(rows) if len(rows) > 1 else "It has no options.")
     if registration.name == FILTER:
-        lines[-1] = "It is set by the eventfilter lines of [general], as in Asterisk's manager.conf."
-    elif len(rows) > 1:
-        lines += ["", f"set in the section [{registration.name}] of ami_kafka.conf"]
-        lines[-1] += f", or in ami_kafka.d/{registration.name}.toml" + (", tables only there" * nested)
+        lines.append("It is set by the eventfilter lines of [general], as in Asterisk's manager.conf.")
+    elif not options:
+        lines.append("It has no options.")
+    else:
+        rows = [(each.name, each.kind, "(must be set)" if each.is_required else each.default or "-")
+                for each in options]  # fmt: skip
+        heading, *shown = _aligned([("OPTION", "TYPE", "DEFAULT"), *rows]).splitlines()
+        lines.append(heading)
+        for row, each in zip(shown, options, strict=True):
+            said = " ".join(
+                part for part in (each.text, each.bounds and f"{each.bounds.capitalize()}.") if part
+            )
+            lines += [row, *textwrap.wrap(said, WIDTH, initial_indent=INDENT, subsequent_indent=INDENT)]
+        only = ", tables only there" if any(each.table for each in options) else ""
+        name = registration.name
+        lines += ["", f"set in the section [{name}] of ami_kafka.conf, or in ami_kafka.d/{name}.toml{only}"]
     return "\n".join(lines)
 
 
@@ -65,31 +70,3 @@ def _aligned(rows: Iterable[tuple[str, ...]]) -> str:
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )
-
-
-def _default(field: dataclasses.Field[Any]) -> str:
-    if field.default_factory is not dataclasses.MISSING:
-        return "-"
-    if field.default is dataclasses.MISSING:
-        return "(must be set)"
-    value = field.default
-    if value is None or value in ("", ()):
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return ", ".join(value) if isinstance(value, tuple) else str(value)
-
-
-def _type_name(hint: Any, metadata: typing.Mapping[str, Any]) -> str:
-    hint = without_none(hint)
-    if typing.get_origin(hint) is Literal:
-        return " | ".join(typing.get_args(hint))
-    if typing.get_origin(hint) is tuple:
-        inner = typing.get_args(hint)[0]
-        return "tables" if dataclasses.is_dataclass(inner) else "list"
-    if dataclasses.is_dataclass(hint):
-        return "table"
-    if unit := metadata.get("unit"):
-        return str(unit)
-    names = {str: "text", int: "whole number", float: "number", bool: "yes | no", Path: "path"}
-    return names.get(hint, str(hint))

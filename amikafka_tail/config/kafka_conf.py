@@ -5,41 +5,108 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from amikafka_tail.config.dialect import Document, Line, Section
 from amikafka_tail.config.options import boolean, problem, require_utf_8, unknown
 from amikafka_tail.errors import Problem
 
-# Option of res_kafka -> (librdkafka's property, default). None as default: not set.
-PRODUCER_OPTIONS: dict[str, tuple[str, str | None]] = {
-    "brokers": ("bootstrap.servers", "localhost:9092"),
-    "client_id": ("client.id", "asterisk"),
-    "message_max_bytes": ("message.max.bytes", "1000000"),
-    "request_timeout_ms": ("request.timeout.ms", "5000"),
+
+class ProducerOption(NamedTuple):
+    """An option of res_kafka."""
+
+    property: str
+    """What librdkafka calls it."""
+    default: str | None
+    """`None`: not set."""
+    text: str
+
+
+PRODUCER_OPTIONS: dict[str, ProducerOption] = {
+    "brokers": ProducerOption(
+        "bootstrap.servers", "localhost:9092", "Where to begin: host:port, separated by commas."
+    ),
+    "client_id": ProducerOption("client.id", "asterisk", "How the client is called in the broker's log."),
+    "security_protocol": ProducerOption(
+        "security.protocol", "plaintext", "`plaintext`, `ssl`, `sasl_plaintext` or `sasl_ssl`."
+    ),
+    "sasl_mechanisms": ProducerOption(
+        "sasl.mechanisms",
+        None,
+        "How to log in: `PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512` or another of librdkafka.",
+    ),
+    "sasl_username": ProducerOption("sasl.username", None, "The user."),
+    "sasl_password": ProducerOption(
+        "sasl.password", None, "The password; `sasl_password_file` names a file that has it."
+    ),
+    "ssl_ca_location": ProducerOption(
+        "ssl.ca.location", None, "A file or a directory of certificates to trust, instead of the system's."
+    ),
+    "ssl_certificate_location": ProducerOption(
+        "ssl.certificate.location", None, "The client's own certificate (PEM)."
+    ),
+    "ssl_key_location": ProducerOption("ssl.key.location", None, "The key of that certificate (PEM)."),
+    "compression_codec": ProducerOption(
+        "compression.codec", "none", "`none`, `gzip`, `snappy`, `lz4` or `zstd`."
+    ),
+    "compression_level": ProducerOption(
+        "compression.level", "-1", "How hard it tries; -1: as the codec likes."
+    ),
+    "acks": ProducerOption(
+        "request.required.acks",
+        "-1",
+        "-1: all replicas in sync have a message before it counts as delivered. 1: the leader has it."
+        " 0: nobody is asked.",
+    ),
+    "enable_idempotence": ProducerOption(
+        "enable.idempotence",
+        None,
+        "Keeps the order when a request is sent again. Yes, unless it is set or `acks`, `retries` or"
+        " `max.in.flight` do not allow it.",
+    ),
+    "linger_ms": ProducerOption(
+        "queue.buffering.max.ms", "5", "How long a message waits for others to share a request, in ms."
+    ),
+    "batch_num_messages": ProducerOption(
+        "batch.num.messages", "10000", "How large a batch grows, in messages."
+    ),
+    "batch_size": ProducerOption("batch.size", "1000000", "How large a batch grows, in bytes."),
+    "message_max_bytes": ProducerOption(
+        "message.max.bytes",
+        "1000000",
+        "How large a request may be. A larger message goes to the dead letters.",
+    ),
     # res_kafka's is 300000, after which its messages are gone; ours wait, in order (docs/adr/0002).
-    "message_timeout_ms": ("message.timeout.ms", "0"),
-    "security_protocol": ("security.protocol", "plaintext"),
-    "sasl_mechanisms": ("sasl.mechanisms", None),
-    "sasl_username": ("sasl.username", None),
-    "sasl_password": ("sasl.password", None),
-    "ssl_ca_location": ("ssl.ca.location", None),
-    "ssl_certificate_location": ("ssl.certificate.location", None),
-    "ssl_key_location": ("ssl.key.location", None),
-    "compression_codec": ("compression.codec", "none"),
-    "compression_level": ("compression.level", "-1"),
-    "linger_ms": ("queue.buffering.max.ms", "5"),
-    "batch_num_messages": ("batch.num.messages", "10000"),
-    "batch_size": ("batch.size", "1000000"),
-    "queue_buffering_max_messages": ("queue.buffering.max.messages", "100000"),
-    "queue_buffering_max_kbytes": ("queue.buffering.max.kbytes", "1048576"),
-    "acks": ("request.required.acks", "-1"),
-    "retries": ("message.send.max.retries", "2147483647"),
-    "enable_idempotence": ("enable.idempotence", None),
-    "reconnect_backoff_ms": ("reconnect.backoff.ms", "100"),
-    "reconnect_backoff_max_ms": ("reconnect.backoff.max.ms", "10000"),
-    "socket_timeout_ms": ("socket.timeout.ms", "10000"),
-    "debug": ("debug", None),
+    "message_timeout_ms": ProducerOption(
+        "message.timeout.ms", "0", "0: a message waits for Kafka as long as it takes, and keeps its place."
+    ),
+    "request_timeout_ms": ProducerOption(
+        "request.timeout.ms",
+        "5000",
+        "How long a broker may take to have a message acknowledged by its replicas.",
+    ),
+    "socket_timeout_ms": ProducerOption(
+        "socket.timeout.ms", "10000", "How long a request may take, the network included."
+    ),
+    "retries": ProducerOption("message.send.max.retries", "2147483647", "How often a request is sent again."),
+    "reconnect_backoff_ms": ProducerOption(
+        "reconnect.backoff.ms", "100", "How long to wait before connecting again; each time longer."
+    ),
+    "reconnect_backoff_max_ms": ProducerOption("reconnect.backoff.max.ms", "10000", "The longest such wait."),
+    "queue_buffering_max_messages": ProducerOption(
+        "queue.buffering.max.messages", "100000", "How many messages may be in librdkafka's queue."
+    ),
+    "queue_buffering_max_kbytes": ProducerOption(
+        "queue.buffering.max.kbytes", "1048576", "How large librdkafka's queue may be, in KiB."
+    ),
+    "debug": ProducerOption(
+        "debug",
+        None,
+        "Parts of librdkafka that are to say what they do, `broker,msg` for example; it is logged with"
+        " `log_level = debug`.",
+    ),
 }
+"""By res_kafka's names, with its defaults."""
 CONSUMER_OPTIONS = (
     "group_id",
     "auto_offset_reset",
@@ -48,6 +115,7 @@ CONSUMER_OPTIONS = (
     "session_timeout_ms",
     "max_poll_interval_ms",
 )
+"""For consumers: accepted, as they may stand in a connection, and not used."""
 PASSWORD_FILE = "sasl_password_file"
 ANY_PROPERTY = "rdkafka."
 KNOWN = (*PRODUCER_OPTIONS, *CONSUMER_OPTIONS, PASSWORD_FILE, "type")
@@ -109,7 +177,7 @@ def properties(
     Two defaults are ours, to keep the order (docs/adr/0002): messages never time out, and the producer is
     idempotent where nobody has said otherwise and `acks` allows it.
     """
-    values = {name: default for name, default in PRODUCER_OPTIONS.values() if default is not None}
+    values = {each.property: each.default for each in PRODUCER_OPTIONS.values() if each.default is not None}
     origins: dict[str, str] = {}
     direct: dict[str, str] = {}
     for line in lines:
@@ -131,7 +199,7 @@ def properties(
             except UnicodeDecodeError:
                 problems.append(problem(line, section, f"{line.value}: is not UTF-8"))
         elif line.name in PRODUCER_OPTIONS:
-            name = PRODUCER_OPTIONS[line.name][0]
+            name = PRODUCER_OPTIONS[line.name].property
             try:
                 value = _checked(line)
             except ValueError as error:

@@ -29,29 +29,60 @@ MEBIBYTE = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class _General:
+class GeneralSettings:
+    """Options of the section `[general]`, but for the `eventfilter` lines."""
+
     enabled: bool = True
+    """No: the daemon runs, but does nothing until a reload."""
     source: str = "manager"
+    """Where the events come from: `manager`, `eventlog`, `spool`, or the source of a plugin. A change takes a
+    restart."""
     format: str = "json"
+    """What a message is: `json`, one flat object per event; `ami`, the event as Asterisk wrote it; or the
+    format of a plugin."""
     filters: tuple[str, ...] = ()
+    """Filters of plugins, in the order in which they are asked. `eventfilter` lines count first, unless
+    `eventfilter` is in the list."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least important messages that are logged."""
     entity_id: str | None = None
+    """Who this Asterisk is, in every message. If it is not set: `entityid` of asterisk.conf, else the address
+    of the first network card, as Asterisk does it."""
     system_name: str | None = None
+    """The name of this Asterisk. If it is not set: what Asterisk says (`systemname` of asterisk.conf); where
+    there is none it is left out."""
     asterisk_version: str | None = None
+    """The version of this Asterisk. If it is not set: what Asterisk says."""
     hostname: str | None = None
+    """The name of this machine. If it is not set: what the machine says."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Kafka:
+class KafkaSettings:
+    """Options of the section `[kafka]` that are amikafka's own; the others are those of kafka.conf."""
+
     topic: str = "asterisk_ami"
+    """Where to. It has to exist, or the broker has to make it."""
     key: str = "event"
+    """What decides the partition: `event` (the event's name), `linkedid` (keeps the events of one call in
+    order), `uniqueid`, `none`, or the name of a header. Where an event has no such header its name is the
+    key."""
     connection: str = ""
+    """A connection of kafka.conf, the file of Asterisk's res_kafka. What stands here in `[kafka]` counts
+    more."""
     delivery: Literal["at_least_once", "exactly_once"] = "at_least_once"
+    """`at_least_once`: after a crash what was on its way is sent again. `exactly_once`: events are sent in
+    transactions, and a consumer with `isolation.level = read_committed` sees each once."""
     transaction_interval: float = field(
         default=0.1, metadata={"unit": "seconds", "minimum": 0.01, "maximum": 10}
     )
+    """With `exactly_once`: how long a transaction is open, and so how much later such a consumer sees an
+    event."""
     event_id: bool = False
+    """Yes: each message has a ninth header, `event_id`, that is the same whenever the event is sent again."""
     gap_events: bool = False
+    """Yes: where something is known to be missing an event `AmikafkaGap` is published, whatever the filters
+    say."""
 
     def __post_init__(self) -> None:
         if self.delivery == EXACTLY_ONCE and len(self.topic + CHECKPOINTS) > 249:
@@ -74,13 +105,14 @@ class JournalSettings:
     """Options of the section `[journal]`."""
 
     directory: Path = field(default_factory=lambda: state_directory(os.environ))
-    """Where the journal, the checkpoint and the dead letters are; systemd's StateDirectory, if it has one."""
+    """Where the journal, the checkpoint and the dead letters are; systemd's StateDirectory counts, if it has
+    one."""
     max_bytes: int = field(default=10 << 30, metadata={"unit": "bytes", "minimum": MEBIBYTE})
     """How much the journal may hold; when it is full its oldest segment is dropped."""
     segment_bytes: int = field(default=64 << 20, metadata={"unit": "bytes", "minimum": 65536})
     """How large a segment grows before the next one is begun."""
     fsync_interval: float = field(default=1.0, metadata={"unit": "seconds", "minimum": 0.01, "maximum": 3600})
-    """Seconds between syncs to disk: what a power cut may cost."""
+    """How often is synced to disk: what a power cut may cost."""
 
     def __post_init__(self) -> None:
         if self.max_bytes < 2 * self.segment_bytes:
@@ -92,9 +124,10 @@ class MetricsSettings:
     """Options of the section `[metrics]`."""
 
     listen: str = ""
-    """Address and port of the HTTP server for Prometheus; empty: there is none."""
+    """Address and port of an HTTP server with `/metrics` and `/healthz`, such as 127.0.0.1:9768; empty: there
+    is none."""
     max_lag: float = field(default=300.0, metadata={"unit": "seconds", "minimum": 1})
-    """How old the oldest undelivered event may be before /healthz says that the daemon is not healthy."""
+    """How old the oldest undelivered event may be before `/healthz` answers 503."""
 
     def __post_init__(self) -> None:
         if self.listen:
@@ -197,7 +230,7 @@ class _Loader:
     def settings(self, *, need_source: bool) -> Settings | None:
         filter_lines = [line for line in self._section("general") if line.name.startswith(FILTER)]
         others = [line for line in self._section("general") if not line.name.startswith(FILTER)]
-        general = bind(_General, others, "general", self.problems, also_known=[FILTER])
+        general = bind(GeneralSettings, others, "general", self.problems, also_known=[FILTER])
         kafka, properties = self._kafka()
         journal = bind(JournalSettings, self._section("journal"), "journal", self.problems)
         metrics = bind(MetricsSettings, self._section("metrics"), "metrics", self.problems)
@@ -238,7 +271,7 @@ class _Loader:
         )
 
     def _plugin_options(
-        self, general: _General | None, chosen: Sequence[str], *, need_source: bool
+        self, general: GeneralSettings | None, chosen: Sequence[str], *, need_source: bool
     ) -> dict[str, Any]:
         """Bind the options of every plugin that is used, and of those that somebody has set options of."""
         used = {*chosen}
@@ -267,7 +300,7 @@ class _Loader:
                 message = f'"{line.value}": {unknown(kind, line.value, known)}; there are: {", ".join(known)}'
                 self.problems.append(problem(line, "general", message))
 
-    def _filter_names(self, general: _General | None, *, has_lines: bool) -> list[str]:
+    def _filter_names(self, general: GeneralSettings | None, *, has_lines: bool) -> list[str]:
         """Return the filters in their order. Where `filters` does not name it, eventfilter comes first."""
         names = [] if general is None else [name.lower() for name in general.filters]
         known = self._registry.names("filter")
@@ -295,10 +328,10 @@ class _Loader:
             lines=tuple(FilterLine(line.name, line.value, f"{line.file}:{line.line}") for line in lines)
         )
 
-    def _kafka(self) -> tuple[_Kafka | None, KafkaProperties]:
+    def _kafka(self) -> tuple[KafkaSettings | None, KafkaProperties]:
         lines = self._section("kafka")
-        own = [field.name for field in dataclasses.fields(_Kafka)]
-        kafka = bind(_Kafka, [line for line in lines if line.name in own], "kafka", self.problems)
+        own = [field.name for field in dataclasses.fields(KafkaSettings)]
+        kafka = bind(KafkaSettings, [line for line in lines if line.name in own], "kafka", self.problems)
         direct = [line for line in lines if line.name not in own]
         connection = next(
             (line for line in reversed(lines) if line.name == "connection" and line.value), None

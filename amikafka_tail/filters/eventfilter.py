@@ -39,6 +39,7 @@ class EventFilterOptions:
     """The lines, in their order; without any, every event passes."""
 
     lines: tuple[FilterLine, ...] = ()
+    """`eventfilter = REGEX`, or `eventfilter(OPTIONS) = PATTERN`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,6 +31,7 @@ class LogOptions:
     watch: Literal["inotify", "poll"] = "inotify"
     """How to learn of new lines; `poll` for file systems such as NFS."""
     poll_interval: float = field(default=1.0, metadata={"unit": "seconds", "minimum": 0.01, "maximum": 3600})
+    """How often to look, with `poll` or where inotify cannot be used."""
 
     def __post_init__(self) -> None:
         if not self.path:

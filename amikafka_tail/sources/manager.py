@@ -31,17 +31,24 @@ class ManagerOptions:
     port: int = field(default=0, metadata={"minimum": 0, "maximum": 65535})
     """0: 5038, or 5039 with TLS."""
     username: str = field(default="amikafka", metadata={"any_bytes": True})
+    """The manager user, a section of manager.conf."""
     secret: str = field(default="", repr=False, metadata={"any_bytes": True})
+    """Its secret. If neither this nor `secret_file` is set: what manager.conf says."""
     secret_file: Path | None = None
-    """Read at each login, so that a systemd credential or a changed secret works."""
+    """A file with the secret. It is read at each login, so that a systemd credential or a changed secret
+    works."""
     auth: Literal["md5", "plain"] = "md5"
+    """`md5`: the secret itself does not cross the network. `plain`: it does."""
     tls: bool = False
+    """Whether to speak TLS. A TLS connection does not outlive a restart."""
     tls_ca: Path | None = None
     """Certificates to trust, instead of the system's."""
     tls_certificate: Path | None = None
     """The client's own certificate, with its key if there is no `tls_key`."""
     tls_key: Path | None = None
+    """The key of `tls_certificate`, where it is a file of its own."""
     tls_verify: bool = True
+    """Whether the certificate of Asterisk must be valid, and for this host."""
     keepalive: float = field(default=15.0, metadata={"unit": "seconds", "minimum": 1})
     """Silence before a Ping is sent."""
     timeout: float = field(default=10.0, metadata={"unit": "seconds", "minimum": 0.1})

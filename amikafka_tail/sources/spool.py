@@ -42,16 +42,21 @@ class SpoolOptions:
     """Options of the section `[spool]`."""
 
     directory: Path = Path("/var/spool/amikafka")
+    """Where files are put, written elsewhere and renamed into it, or closed when they are finished."""
     pattern: str = "*.ami"
+    """Names of the files; others are left alone."""
     after: Literal["delete", "archive"] = "delete"
     """What becomes of a file when Kafka has acknowledged every event in it."""
     archive_directory: Path | None = None
+    """Where delivered files go with `after = archive`."""
     bad_directory: Path | None = None
     """Where files go that cannot be read or hold no events; `bad` in the spool directory by default."""
     settle: float = field(default=2.0, metadata={"unit": "seconds", "minimum": 0, "maximum": 3600})
     """How long a file must not have changed, where the kernel does not say whether somebody writes to it."""
     watch: Literal["inotify", "poll"] = "inotify"
+    """How to learn of new files; `poll` for file systems such as NFS."""
     poll_interval: float = field(default=1.0, metadata={"unit": "seconds", "minimum": 0.01, "maximum": 3600})
+    """How often to look, with `poll` or where inotify cannot be used."""
 
     def __post_init__(self) -> None:
         if (self.after == "archive") != (self.archive_directory is not None):

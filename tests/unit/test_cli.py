@@ -159,7 +159,10 @@ def test_one_plugin_is_shown_with_each_of_its_options(capsys: pytest.CaptureFixt
     assert out.startswith("source spool\nfrom built in, version")
     rows = [line.split() for line in out.splitlines()]
     assert ["after", "delete", "|", "archive", "delete"] in rows
-    assert ["settle", "seconds", "2.0"] in rows
+    assert ["settle", "seconds", "2"] in rows
+    assert "    What becomes of a file when Kafka has acknowledged every event in it." in out.splitlines()
+    assert "At least 10ms, at most 1h." in " ".join(out.split())
+    assert max(map(len, out.splitlines()[2:])) <= 80
     assert ["directory", "path", "/var/spool/amikafka"] in rows
     assert "[spool] of ami_kafka.conf" in out
 

@@ -34,7 +34,12 @@ def parsers() -> Iterator[tuple[str, argparse.ArgumentParser]]:
 
 
 def options() -> Iterator[str]:
-    for made in (settings._General, settings._Kafka, settings.JournalSettings, settings.MetricsSettings):
+    for made in (
+        settings.GeneralSettings,
+        settings.KafkaSettings,
+        settings.JournalSettings,
+        settings.MetricsSettings,
+    ):
         yield from (field.name for field in dataclasses.fields(made))
     yield from kafka_conf.PRODUCER_OPTIONS
     yield kafka_conf.PASSWORD_FILE
@@ -67,7 +72,7 @@ def test_every_option_of_a_command_is_in_the_manual_and_completed() -> None:
 def test_every_option_of_the_configuration_is_in_the_manual_and_in_the_example(option: str) -> None:
     assert re.search(rf"\b{option}\b", text_of("ami_kafka.conf.5"))
     example = (MAN.parents[1] / "etc" / "ami_kafka.conf").read_text()
-    assert re.search(rf"^;?{option} =", example, re.MULTILINE) or option in ("debug", "dateformat")
+    assert re.search(rf"^;?{option} =", example, re.MULTILINE)
 
 
 def test_the_pages_are_of_this_version() -> None:

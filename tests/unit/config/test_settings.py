@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 
 from amikafka_tail import plugins
-from amikafka_tail.config import settings
+from amikafka_tail.config import kafka_conf, settings
+from amikafka_tail.config.declared import declared
 from amikafka_tail.config.settings import Settings
 from amikafka_tail.errors import ConfigError
 from amikafka_tail.filters.eventfilter import EventFilterOptions
 
 SHIPPED = Path(__file__).parents[3] / "etc" / "ami_kafka.conf"
+MANUAL = SHIPPED.parents[1] / "docs" / "man" / "ami_kafka.conf.5"
 MANAGER = "[general]\nbindaddr = 0.0.0.0\nport = 5099\n[amikafka]\nsecret = from-manager-conf\n"
 REGISTRY = plugins.load("")
 
@@ -277,40 +279,66 @@ def test_the_shipped_file_is_right_as_it_is(etc: Path) -> None:
     )
 
 
-def test_the_shipped_file_names_every_option_with_its_default(etc: Path) -> None:
-    plain = load(etc, SHIPPED.read_text())
-    # What needs something that is not here, or changes what the default is, stays a comment.
-    stays = re.compile(
-        r";(eventfilter|connection|sasl|ssl|secret|tls_|port|host|entity|system|asterisk_v|rdkafka|enable_|archive|bad_d)"
-    )
-    active = "\n".join(
-        line[1:] if re.match(r";[a-z_]+ = ", line) and not stays.match(line) else line
-        for line in SHIPPED.read_text().splitlines()
-    )
-    assert active.count("\n;") < SHIPPED.read_text().count("\n;")
-    loaded = load(etc, active)
+SECTIONS: dict[str, type] = {
+    "general": settings.GeneralSettings,
+    "kafka": settings.KafkaSettings,
+    "journal": settings.JournalSettings,
+    "metrics": settings.MetricsSettings,
+    **{each.name: each.options for each in REGISTRY if each.name not in ("eventfilter", "ami")},
+}
+DECLARED = {
+    **{
+        (section, option.name): option.default
+        for section, options in SECTIONS.items()
+        for option in declared(options)
+    },
+    **{("kafka", name): each.default or "" for name, each in kafka_conf.PRODUCER_OPTIONS.items()},
+    ("kafka", kafka_conf.PASSWORD_FILE): "",
+}
+"""Every option with its default, empty where it has none."""
+SAID = {("manager", "port"): "5038", ("kafka", "enable_idempotence"): "yes"}
+"""What the default comes to, where the declared one says "find out"."""
+
+
+@pytest.mark.parametrize(("section", "name"), sorted(DECLARED))
+def test_the_shipped_file_has_every_option_with_its_true_default(section: str, name: str) -> None:
+    body = SHIPPED.read_text().partition(f"\n[{section}]")[2].partition("\n[")[0]
+    shown = re.search(rf"^;?{name} =([^;\n]*)", body, re.MULTILINE)
+    assert shown, f"[{section}] {name} is not in {SHIPPED.name}"
+    if default := SAID.get((section, name)) or DECLARED[section, name]:
+        assert shown[1].strip() == default
+    # What has no default stands there with an example.
+
+
+@pytest.mark.parametrize(("section", "name"), sorted(DECLARED))
+def test_the_manual_has_every_option_with_its_true_default(section: str, name: str) -> None:
+    text = MANUAL.read_text().replace("\\-", "-")
+    body = text.partition(f"\n.SH [{section}]")[2].partition("\n.SH")[0]
+    told = re.search(rf"^\.BR .*?\b{name}\b(?:[ \"]*= \\fI([^\\]*)\\fR)?", body, re.MULTILINE)
+    assert told, f"[{section}] {name} is not in {MANUAL.name}"
+    default = SAID.get((section, name)) or DECLARED[section, name]
+    if default and told[1] is None:
+        assert (section, name) in UNSAID, f"[{section}] {name}: the manual does not say {default}"
+    elif default:
+        assert told[1] == default
+
+
+UNSAID = {("spool", "watch"), ("spool", "poll_interval")}
+"""Where the manual says "as above"."""
+
+
+def test_an_option_is_read_as_what_its_default_is_written_as(etc: Path) -> None:
+    """The words for a default mean the default."""
+    lines = [
+        f"[{section}]\n{name} = {default}"
+        for (section, name), default in DECLARED.items()
+        if default and (section, name) != ("kafka", "brokers")
+    ]
+    loaded = load(etc, "\n".join([*lines, "[manager]\nsecret = from-manager-conf\nport = 5099"]))
+    plain = load(etc, "")
     for field in dataclasses.fields(Settings):
-        if field.name != "property_origins":
+        if field.name not in ("property_origins", "remarks"):
             assert getattr(loaded, field.name) == getattr(plain, field.name), field.name
-
-
-def test_the_shipped_file_leaves_no_option_out(etc: Path) -> None:
-    text = SHIPPED.read_text()
-    known = {
-        "manager": plain_fields(REGISTRY.get("source", "manager").options),
-        "eventlog": plain_fields(REGISTRY.get("source", "eventlog").options),
-        "spool": plain_fields(REGISTRY.get("source", "spool").options),
-        "json": plain_fields(REGISTRY.get("format", "json").options),
-        "journal": plain_fields(settings.JournalSettings),
-    }
-    for section, names in known.items():
-        body = text.partition(f"[{section}]")[2].partition("\n[")[0]
-        for name in names:
-            assert re.search(rf"^;?{name} = ", body, re.MULTILINE), f"[{section}] {name}"
-
-
-def plain_fields(options: type) -> list[str]:
-    return [field.name for field in dataclasses.fields(options)]
 
 
 @pytest.mark.parametrize(

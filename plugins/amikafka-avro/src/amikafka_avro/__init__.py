@@ -35,13 +35,19 @@ class AvroOptions:
     schemas: Path | None = None
     """A directory with a schema for each event that is to be a record of its own: `Hangup.avsc`."""
     username: str = ""
+    """For HTTP basic authentication at the registry; empty: without."""
     password: str = field(default="", repr=False)
+    """The password of `username`."""
     password_file: Path | None = None
+    """A file with that password: a systemd credential, for example."""
     tls_ca: Path | None = None
-    """Instead of the system's certificates."""
+    """Certificates to trust, instead of the system's."""
     tls_certificate: Path | None = None
+    """The client's own certificate, with its key if there is no `tls_key`."""
     tls_key: Path | None = None
+    """The key of `tls_certificate`, where it is a file of its own."""
     tls_verify: bool = True
+    """Whether the registry's certificate must be valid, and for its host."""
     timeout: float = field(default=5.0, metadata={"unit": "seconds", "minimum": 0.1, "maximum": 60})
     """How long one server may take to answer."""
 
