@@ -28,7 +28,8 @@ class FoldRepeats(logging.Filter):
 
     The next one of its kind says so or, where none comes, `ended`. Messages are the same when their text
     before formatting is; one that is a value and nothing else, when the value is. Where there are too many
-    different ones, all others of a level count as the same. `clock` gives monotonic seconds.
+    different ones, all others of a level count as the same. Who asks for DEBUG gets all of it: librdkafka's
+    lines have one text before formatting. `clock` gives monotonic seconds.
     """
 
     def __init__(
@@ -43,6 +44,8 @@ class FoldRepeats(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Tell whether to write a record; add the count of those folded before it."""
+        if record.levelno <= logging.DEBUG:
+            return True
         with self._lock:
             now = self._clock()
             key = self._key(record)

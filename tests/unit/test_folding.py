@@ -100,6 +100,13 @@ def test_other_messages_and_other_levels_are_not_folded_with_it(
     assert written(out) == ["WARNING another", "ERROR one"]
 
 
+def test_who_asks_for_debugging_gets_all_of_it(folded: tuple[logging.Logger, io.StringIO]) -> None:
+    logger, out = folded
+    for number in range(100):
+        logger.debug("%s [%s] %s", "BROKER", "producer-1", number)
+    assert len(written(out)) == 100
+
+
 def test_percent_signs_in_a_value_do_no_harm(
     folded: tuple[logging.Logger, io.StringIO], clock: Clock
 ) -> None:
