@@ -41,7 +41,7 @@ class Recent(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Remember a record. Its numbers may differ from those of the one before: the text is the newer."""
-        text = printable(record.getMessage())
+        text = printable(record.getMessage()[:MOST_TEXT])
         times = 1
         if self._last and _words(self._last[-1].text) == _words(text):
             times += self._last.pop().times

@@ -43,7 +43,7 @@ class Prometheus:
         self._address = f"127.0.0.1:{free_port()}"
         self._process: subprocess.Popen[bytes] | None = None
         text = re.sub(
-            r"_interval: \d+s", f"_interval: {round(SCRAPE_SECONDS * 1000)}ms", _read(CONFIGURATION)
+            r"_interval: \d+s", f"_interval: {round(SCRAPE_SECONDS * 1000)}ms", CONFIGURATION.read_text()
         )
         assert "127.0.0.1:9768" in text
         (directory / "prometheus.yml").write_text(text.replace("- 127.0.0.1:9768", f"- {target}"))
@@ -102,7 +102,3 @@ class Prometheus:
             self._process.kill()
             self._process.wait()
             self._process = None
-
-
-def _read(path: Path) -> str:
-    return path.read_text()

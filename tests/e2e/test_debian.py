@@ -241,7 +241,7 @@ def test_a_reload_counts_and_a_wrong_one_is_refused_with_file_and_line(world: Wo
         before = machine.journal().count("configuration reloaded")
         world.configure(
             lambda text, level=level: re.sub("log_level = [a-z]+ ", f"log_level = {level} ", text)
-        )  # type: ignore[misc]
+        )
         machine.run("systemctl", "reload", UNIT)
         assert machine.journal().count("configuration reloaded") == before + more, "the new level counts"
     good = machine.file(CONFIGURATION).read_text()

@@ -93,7 +93,7 @@ def test_promtool_accepts_what_is_shipped_and_its_tests_pass() -> None:
         ("check", "rules", directory / "amikafka-alerts.yml"),
         ("test", "rules", directory / "amikafka-alerts-test.yml"),
     ):
-        status, said = or_skip(lambda given=arguments: promtool(*given))  # type: ignore[misc]
+        status, said = or_skip(lambda given=arguments: promtool(*given))
         assert status == 0, said
         assert "SUCCESS" in said
         assert "FAILED" not in said
