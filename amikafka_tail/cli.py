@@ -59,9 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except AmikafkaError as error:
         lines = str(error).splitlines()
         for line in lines[:MOST_LINES]:
-            print(f"amikafka: {logs.printable(line)}", file=sys.stderr)
+            logs.complain(line)
         if len(lines) > MOST_LINES:
-            print(f"amikafka: ... and {len(lines) - MOST_LINES} more", file=sys.stderr)
+            logs.complain(f"... and {len(lines) - MOST_LINES} more")
         return error.exit_code
     except BrokenPipeError:
         # Whoever read our output has gone; Python would complain again when it closes standard output.
@@ -70,16 +70,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except OSError as error:
-        print(f"amikafka: {error.filename or 'input or output'}: {error.strerror}", file=sys.stderr)
+        logs.complain(f"{error.filename or 'input or output'}: {error.strerror}")
         return os.EX_IOERR
     except Exception as error:
         log.debug("internal error", exc_info=True)
-        print(
-            f"amikafka: internal error: {type(error).__name__}: {error}"
-            " (log_level = debug shows where; please report it)",
-            file=sys.stderr,
+        logs.complain(
+            f"internal error: {type(error).__name__}: {error}"
+            " (log_level = debug shows where; please report it)"
         )
         return os.EX_SOFTWARE
+    finally:
+        logs.tell_of_storms(at_once=True)
     return code
 
 

@@ -190,6 +190,7 @@ class Service:
             f"STATUS={state}; {rate:.0f} events/s; "
             f"{self._pipeline.lag} bytes behind, {len(self._pipeline.producer)} messages in flight"
         )
+        logs.tell_of_storms()
 
     def _reload(self) -> None:
         """Use the configuration as it is now; keep the old one where the new one is wrong."""

@@ -189,6 +189,12 @@ def test_an_asterisk_that_is_installed_later_is_joined(world: World) -> None:
         machine.run("asterisk", "-rx", f"dialplan add extension 100,{priority},{step} into lab")
 
 
+def entries(machine: Booted, *matches: str) -> list[dict[str, str]]:
+    """Return entries of the unit's log with all their fields."""
+    listed = machine.run("journalctl", "-u", UNIT, "--no-pager", "-q", "-o", "json", *matches)
+    return [json.loads(line) for line in listed.splitlines()]
+
+
 def test_systemctl_start_is_all_there_is(world: World) -> None:
     machine = world.machine
 
@@ -218,6 +224,11 @@ def test_systemctl_start_is_all_there_is(world: World) -> None:
     assert machine.file("/var/lib/amikafka/journal").is_dir()
     # Priorities reach the journal, and our own warnings would be seen there.
     assert machine.run("journalctl", "-u", UNIT, "-p", "warning", "--no-pager", "-o", "cat", "-q") == ""
+    (connected,) = entries(machine, "LOGGER=amikafka.recorder")
+    assert connected["MESSAGE"].startswith("connected: asterisk=127.0.0.1:")
+    assert connected["AMIKAFKA_ASTERISK"].startswith("127.0.0.1:")
+    assert connected["AMIKAFKA_VERSION"] == headers["asterisk_version"].decode()
+    assert (connected["_TRANSPORT"], connected["SYSLOG_IDENTIFIER"]) == ("journal", UNIT)
 
 
 def test_a_reload_counts_and_a_wrong_one_is_refused_with_file_and_line(world: World) -> None:
@@ -226,6 +237,13 @@ def test_a_reload_counts_and_a_wrong_one_is_refused_with_file_and_line(world: Wo
     world.configure(lambda text: text.replace(";log_level = info ", "log_level = debug "))
     machine.run("systemctl", "reload", UNIT)
     assert "configuration reloaded" in machine.journal()
+    for level, more in (("warning", 0), ("info", 1)):
+        before = machine.journal().count("configuration reloaded")
+        world.configure(
+            lambda text, level=level: re.sub("log_level = [a-z]+ ", f"log_level = {level} ", text)
+        )
+        machine.run("systemctl", "reload", UNIT)
+        assert machine.journal().count("configuration reloaded") == before + more, "the new level counts"
     good = machine.file(CONFIGURATION).read_text()
     world.configure(lambda text: text.replace("[kafka]\n", "[kafka]\ntpoic = x\n"))
     line = machine.file(CONFIGURATION).read_text().splitlines().index("tpoic = x") + 1

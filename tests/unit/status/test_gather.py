@@ -80,6 +80,35 @@ def test_a_kafka_that_does_nothing_is_idle_as_long_as_nothing_waits_for_it(world
     assert (kafka.healthy, kafka.state) == (True, "delivering")
 
 
+def test_the_log_says_when_kafka_goes_and_when_it_comes(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.pass_time(60)
+    world.pipeline.producer.append("message")
+    world.pipeline.lag = 500
+    world.pass_time(60)
+    said = "Kafka has acknowledged nothing for 11 s: it is waited for, nothing is lost: lag_bytes=500"
+    assert caplog.messages == [said], "once"
+    world.pipeline.lag = 9000
+    world.counters.delivered += 1
+    world.pipeline.producer.clear()
+    world.pass_time(60)
+    # Counted from when it should have: the moment that the message was sent.
+    assert caplog.messages == [said, "Kafka acknowledges again after 61 s: lag_bytes=9000"]
+
+
+def test_a_kafka_that_refuses_is_told_of_by_the_pipeline_and_its_return_here(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.pipeline.trouble = "the topic does not exist"
+    world.pass_time(40)
+    assert caplog.messages == []
+    world.pipeline.trouble = None
+    world.counters.delivered += 1
+    world.pass_time(1)
+    assert caplog.messages == ["Kafka acknowledges again after 40 s: lag_bytes=0"]
+
+
 def test_what_the_pipeline_says_of_kafka_comes_first(world: World) -> None:
     world.pipeline.trouble = "the topic does not exist"
     assert world.gatherer.snapshot(world.daemon).kafka.state == "the topic does not exist"
