@@ -24,18 +24,17 @@ from amikafka_tail.compare.judge import Expected
 from amikafka_tail.compare.pairing import Comparison
 from amikafka_tail.compare.report import Report
 from amikafka_tail.compare.screen import Names
-from amikafka_tail.compare.verdict import judge
+from amikafka_tail.compare.verdict import Verdict, judge
 from amikafka_tail.config import settings
-from amikafka_tail.config.settings import FILTER, Settings
+from amikafka_tail.config.settings import FILTER, MODULE_FILE, Settings
 from amikafka_tail.errors import ClusterError, UsageError
+from amikafka_tail.filters.eventfilter import EventFilterOptions
 from amikafka_tail.formats.json import JsonOptions
 from amikafka_tail.plugins import Registry
 from amikafka_tail.sources.eventlog import EventLogOptions
 from amikafka_tail.status.commands import AddCommand
 from amikafka_tail.topic_tail import TopicTail
 
-MODULE_FILE = "ami_kafka.conf"
-"""What the module reads; amikafka reads another file as long as both publish."""
 FORMATS = ("json", "ami")
 DISAGREES = 1
 MOST_COLUMNS = 100
@@ -89,7 +88,7 @@ def compare(options: argparse.Namespace) -> int:
     report, failure = _compare(options, configuration, names)
     verdict = judge(report)
     if options.json:
-        _print_json(report, names, failure)
+        _print_json(report, verdict, names, failure)
     else:
         width = min(MOST_COLUMNS, shutil.get_terminal_size().columns)
         for line in screen.lines(report, verdict, names, width):
@@ -136,18 +135,18 @@ def _remarks(module: Settings, ours: Settings) -> Iterator[str]:
     if module.properties[where] != ours.properties[where]:
         yield (
             f"{module.path} has the brokers {module.properties[where]}, {ours.path} has"
-            f" {ours.properties[where]}: both topics are looked for there"
+            f" {ours.properties[where]}: both topics are looked for at the latter"
         )
-    lines = [
-        [(line.name, line.value) for line in options.lines]
-        for options in (dict(each.filters).get(FILTER) for each in (module, ours))
-        if options is not None
-    ]
-    if lines and (len(lines) == 1 or lines[0] != lines[1]):
+    if _filter_lines(module) != _filter_lines(ours):
         yield (
             f"the eventfilter lines of {module.path} and {ours.path} are not the same: an event that only one"
             " of them lets pass is a difference"
         )
+
+
+def _filter_lines(configuration: Settings) -> list[tuple[str, str]]:
+    options = dict(configuration.filters).get(FILTER, EventFilterOptions())
+    return [(line.criteria, line.pattern) for line in options.lines]
 
 
 def _one_topic(topic: str, path: Path) -> str:
@@ -187,7 +186,7 @@ def _compare(
     with contextlib.ExitStack() as opened, _stopped_by_signals() as stopped:
         tails = _open(topics, configuration, int((time.time() - options.since) * 1000), opened)
         comparison = Comparison(expected, {side: tail.begins_ms for side, tail in tails.items()})
-        progress = _Progress(sys.stderr, comparison, options.seconds)
+        progress = _Progress(sys.stderr, comparison)
         opened.callback(progress.clear)
         follower = Follower(
             tails, comparison, clock=time.monotonic, stopped=stopped.is_set, show=progress.show
@@ -253,10 +252,9 @@ def _stopped_by_signals() -> Iterator[threading.Event]:
 class _Progress:
     """A line on a terminal that says how it goes; nothing where standard error is not one."""
 
-    def __init__(self, out: TextIO, comparison: Comparison, seconds: float) -> None:
+    def __init__(self, out: TextIO, comparison: Comparison) -> None:
         self._out = out if out.isatty() else None
         self._comparison = comparison
-        self._seconds = seconds
         self._next = 0.0
 
     def show(self, left: float) -> None:
@@ -281,8 +279,7 @@ class _Progress:
             self._out.flush()
 
 
-def _print_json(report: Report, names: Names, failure: ClusterError | None) -> None:
-    verdict = judge(report)
+def _print_json(report: Report, verdict: Verdict, names: Names, failure: ClusterError | None) -> None:
     values: dict[str, Any] = {
         **verdict._asdict(),
         "topics": {"module": names.module, "ours": names.ours},

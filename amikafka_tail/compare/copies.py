@@ -5,19 +5,26 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 from amikafka_tail.ami.event import CRLF, Event, split_line
 from amikafka_tail.config.identity import Identity
-from amikafka_tail.formats.json import JsonOptions, json_format
+from amikafka_tail.formats.json import PROTECTED, JsonOptions, json_format
 from amikafka_tail.payload import FormatContext, Headers
 
 Side = Literal["module", "ours"]
 OTHER: dict[Side, Side] = {"module": "ours", "ours": "module"}
+Value = str | list[str]
+"""Of a field: all values of a header that comes several times, where the format has them."""
 
+DEBUG_LINES = frozenset({"SequenceNumber", "File", "Line", "Func"})
+"""What manager debug adds to an event, and a source of log files takes away again."""
 OPAQUE = "(value)"
 """The one field of a value that is neither a JSON object nor an event of AMI."""
 MAX_IDENTITIES = 1000
+MOST_KEPT = 256
+_UNSAFE = PROTECTED | DEBUG_LINES
 _STAMP = re.compile(r"\d{9,12}\.\d{6}")
 
 
@@ -32,8 +39,15 @@ class Message(NamedTuple):
     time_ms: int
 
 
+class Content(NamedTuple):
+    """The fields of a message's value."""
+
+    fields: dict[str, Value]
+    is_ami: bool
+
+
 class Copy(NamedTuple):
-    """What a message says of an event."""
+    """What a message says of an event. Its content is read when it is asked for, and not kept."""
 
     message: Message
     name: str
@@ -41,52 +55,56 @@ class Copy(NamedTuple):
     entity_id: str
     stamp: str
     """Asterisk's own Timestamp in microseconds (`timestampevents`), empty where there is none."""
-    is_ami: bool
-    fields: dict[str, Any]
-    headers: dict[str, str]
     digest: int
     """The same for copies with the same fields; of a header with several values the last one counts."""
+    safe: int
+    """The same for copies that differ only in what the module may lose or let be overridden."""
     bare: int
-    """The same, without the Timestamp."""
+    """The same for copies that differ only in the Timestamp."""
+    content_of: Callable[[bytes], Content]
+
+    @property
+    def content(self) -> Content:
+        """All that the value says."""
+        return self.content_of(self.message.value)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The message's headers as text."""
+        return {name: text_of(value) for name, value in self.message.headers}
 
 
 def reader(fallback: str = "latin-1") -> Callable[[Message], Copy]:
     """Make the function that reads a message; `fallback` is how text is read that is not UTF-8."""
-    fields_of = _fields_reader(fallback)
+    content_of = _content_reader(fallback)
 
     def read(message: Message) -> Copy:
-        headers = {name: _text(value) for name, value in message.headers}
-        try:
-            fields, is_ami = fields_of(message.value)
-            plain = {name: _last(value) for name, value in fields.items()}
-        except RecursionError:  # nested without end
-            fields, is_ami = {OPAQUE: _text(message.value)}, False
-            plain = fields
+        plain = {name: _last(value) for name, value in content_of(message.value).fields.items()}
+        headers = dict(message.headers)
         stamp = plain.get("Timestamp", "")
-        name = headers.get("event_type") or _text(message.key) or plain.get("Event", "")
+        name = text_of(headers.get("event_type") or message.key) or plain.get("Event", "")
         bare = frozenset(pair for pair in plain.items() if pair[0] != "Timestamp")
         return Copy(
             message=message,
             name=name,
-            entity_id=headers.get("entity_id") or plain.get("EntityID", ""),
+            entity_id=text_of(headers.get("entity_id")) or plain.get("EntityID", ""),
             stamp=stamp if _STAMP.fullmatch(stamp) else "",
-            is_ami=is_ami,
-            fields=fields,
-            headers=headers,
             digest=hash((name, bare, stamp)),
+            safe=hash((name, frozenset(filter(_is_safe, plain.items())))),
             bare=hash((name, bare)),
+            content_of=content_of,
         )
 
     return read
 
 
-def _fields_reader(fallback: str) -> Callable[[bytes], tuple[dict[str, Any], bool]]:
-    """Make the function that returns the fields of a value, and whether it was in the ami format."""
+def _content_reader(fallback: str) -> Callable[[bytes], Content]:
     # Of an event in the ami format every value is there, so all of them are compared.
     options = JsonOptions(duplicates="list", fallback_encoding=fallback)
     renderers: dict[bytes, Callable[[Event], bytes]] = {}
 
-    def fields_of(value: bytes) -> tuple[dict[str, Any], bool]:
+    @lru_cache(MOST_KEPT)  # where nothing agrees each is asked for again and again
+    def content_of(value: bytes) -> Content:
         front, event, rest = value.partition(b"\r\nEvent: ")
         is_ami = bool(event) and front.startswith(b"EntityID: ")
         try:
@@ -98,11 +116,13 @@ def _fields_reader(fallback: str) -> Callable[[bytes], tuple[dict[str, Any], boo
                 found = json.loads(renderers[front](Event(b"Event: " + rest.rstrip(CRLF))))
             else:
                 found = json.loads(value)
-        except ValueError:
-            found = None
-        return (found, is_ami) if isinstance(found, dict) else ({OPAQUE: _text(value)}, False)
+            if isinstance(found, dict):
+                return Content({name: _value(value) for name, value in found.items()}, is_ami)
+        except (ValueError, RecursionError):
+            pass
+        return Content({OPAQUE: text_of(value)}, is_ami=False)
 
-    return fields_of
+    return content_of
 
 
 def _context(front: bytes) -> FormatContext:
@@ -117,16 +137,29 @@ def _context(front: bytes) -> FormatContext:
     return FormatContext(identity=identity, topic="")
 
 
-def _last(value: Any) -> str:
-    """Return the last value of a header as text."""
-    if isinstance(value, str):
+def _is_safe(field: tuple[str, str]) -> bool:
+    """Tell whether a field is the same in the module's object, whatever else an event carries."""
+    name, value = field
+    return bool(value) and value.isascii() and name.isascii() and name not in _UNSAFE
+
+
+def _value(value: Any) -> Value:
+    """Return a member of an object; what is no text shows that it is not."""
+    if isinstance(value, str) or (value and isinstance(value, list) and all(map(_is_text, value))):
         return value
-    if isinstance(value, list) and value:
-        return _last(value[-1])
-    return json.dumps(value)
+    return f"JSON {json.dumps(value)}"
 
 
-def _text(value: str | bytes | None) -> str:
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _last(value: Value) -> str:
+    return value if isinstance(value, str) else value[-1]
+
+
+def text_of(value: str | bytes | None) -> str:
+    """Return what a message has as text: bytes that are not UTF-8 are written as `\\xeb`."""
     if value is None:
         return ""
     return value if isinstance(value, str) else value.decode("utf-8", "backslashreplace")

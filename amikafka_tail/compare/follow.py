@@ -11,8 +11,10 @@ from amikafka_tail.errors import ClusterError
 
 BATCH = 500
 IDLE_SECONDS = 0.05
+MOST_WAITING = 10_000
+"""When more messages wait for their twin, partitions that are ahead of the others are held back."""
 AHEAD_MS = 10_000
-"""How far one partition may be read ahead of the others, so that few messages have to wait for their twin."""
+"""How far a partition is then ahead, by the time of its events."""
 STALL_SECONDS = 30.0
 
 
@@ -101,7 +103,8 @@ class Follower:
     def _turn(self) -> None:
         """Read some messages of each side."""
         behind = [tail.behind_ms for tail in self._tails.values() if tail.behind_ms is not None]
-        horizon = min(behind) + AHEAD_MS if behind else None
+        is_crowded = self._comparison.waiting > MOST_WAITING
+        horizon = min(behind) + AHEAD_MS if behind and is_crowded else None
         count = 0
         for side, tail in self._tails.items():
             tail.hold(horizon)

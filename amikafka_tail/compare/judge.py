@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from amikafka_tail.compare.copies import Copy
+from amikafka_tail.compare.copies import DEBUG_LINES, Content, Copy, Value, text_of
 from amikafka_tail.formats.json import PROTECTED
 
 TIMESTAMP_SECONDS = 2
 """The header timestamp is the moment of publishing in the module, the event's own in amikafka."""
-DEBUG_LINES = frozenset({"SequenceNumber", "File", "Line", "Func"})
-ABSENT: Any = object()
 TEXT = "the text of the event"
 FREE_FORM = "UserEvent"
 """The event whose lines are not Asterisk's own, so that any of them may be without ": "."""
@@ -31,7 +28,7 @@ KNOWN = {
     "key": "the key: the module's is the event's name, amikafka's what [kafka] key says",
     "event-id": "the header event_id, which the module does not have ([kafka] event_id = yes)",
     "format": "the format: one topic has json, the other ami, with the same fields",
-    "debug-lines": "SequenceNumber, File, Line and Func: source = eventlog leaves them out",
+    "debug-lines": "SequenceNumber, File, Line, Func of manager debug: a source of log files leaves them out",
     "own-event": "an event of amikafka's own, AmikafkaGap or AmikafkaTest",
 }
 
@@ -50,8 +47,8 @@ class Difference(NamedTuple):
 
     where: str
     """A field's name, `key`, or `header NAME`."""
-    module: str | list[str] | None
-    ours: str | list[str] | None
+    module: Value | None
+    ours: Value | None
     known: str = ""
     """A name in KNOWN, empty where it is not known."""
 
@@ -60,41 +57,39 @@ def judge(module: Copy, ours: Copy, expected: Expected) -> list[Difference]:
     """Return what is different."""
     if module.message.value == ours.message.value:
         return [*_of_envelope(module, ours, expected)]
-    found = [*_of_fields(module, ours, expected)]
-    if not found and module.is_ami and ours.is_ami:
-        found = [Difference(TEXT, _text(module.message.value), _text(ours.message.value))]
+    one, other = module.content, ours.content
+    found = [*_of_fields(one, other, ours.name == FREE_FORM, expected)]
+    if not found and one.is_ami and other.is_ami:
+        found = [Difference(TEXT, text_of(module.message.value), text_of(ours.message.value))]
     return [*found, *_of_envelope(module, ours, expected)]
 
 
-def _of_fields(module: Copy, ours: Copy, expected: Expected) -> Iterator[Difference]:
+def _of_fields(module: Content, ours: Content, is_free: bool, expected: Expected) -> Iterator[Difference]:
     for name in dict.fromkeys([*module.fields, *ours.fields]):
-        one, other = module.fields.get(name, ABSENT), ours.fields.get(name, ABSENT)
+        one, other = module.fields.get(name), ours.fields.get(name)
         if one != other:
-            yield Difference(name, _value(one), _value(other), _reason(name, module, ours, expected))
+            yield Difference(name, one, other, _reason(name, module, ours, is_free, expected))
 
 
-def _reason(name: str, module: Copy, ours: Copy, expected: Expected) -> str:
+def _reason(name: str, module: Content, ours: Content, is_free: bool, expected: Expected) -> str:
     """Return why a field is not the same, empty where there is no known reason."""
-    one, other = module.fields.get(name, ABSENT), ours.fields.get(name, ABSENT)
-    if name in DEBUG_LINES and other is ABSENT and expected.leaves_debug_lines_out:
-        return "debug-lines"
+    one, other = module.fields.get(name), ours.fields.get(name)
+    if other is None:
+        is_left_out = name in DEBUG_LINES and expected.leaves_debug_lines_out
+        return "debug-lines" if is_left_out else _of_forged(name, module, ours)
     if module.is_ami:
         # Then nothing is lost in its copy, and only an object of ours may have less.
         return "repeated" if isinstance(one, list) and not ours.is_ami and other == one[-1] else ""
-    kept = _KEPT.fullmatch(name)
-    base = kept[1] if kept else name
-    if base in PROTECTED and _is_forged(base, module, ours):
-        return "forged"
-    return "" if name in PROTECTED else _of_lost(name, one, other, ours.name == FREE_FORM, expected)
+    return _of_forged(name, module, ours) or (
+        "" if name in PROTECTED else _of_lost(name, one, other, is_free, expected)
+    )
 
 
-def _of_lost(name: str, one: Any, other: Any, is_free: bool, expected: Expected) -> str:
+def _of_lost(name: str, one: Value | None, other: Value, is_free: bool, expected: Expected) -> str:
     """Return why the module's object has less than ours, or an earlier value of a header than ours."""
     values = other if isinstance(other, list) else [other]
-    if not values or not all(isinstance(each, str) for each in values):
-        return ""
     unreadable = [_may_be_not_utf_8(name, expected) or _may_be_not_utf_8(each, expected) for each in values]
-    if one is ABSENT:
+    if one is None:
         if all(unreadable):
             return "not-utf-8"
         lost = all(lost or not each for lost, each in zip(unreadable, values, strict=True))
@@ -108,14 +103,19 @@ def _of_lost(name: str, one: Any, other: Any, is_free: bool, expected: Expected)
     return "not-utf-8" if unreadable[0] and (is_free or name.endswith("ChanVariable")) else ""
 
 
-def _is_forged(base: str, module: Copy, ours: Copy) -> bool:
-    """Tell whether the module has, for a protected name, a line of the event that ours keeps beside it."""
-    kept = [
-        value
-        for name, value in ours.fields.items()
-        if (found := _KEPT.fullmatch(name)) is not None and found[1] == base
-    ]
-    return bool(kept) and module.fields.get(base, ABSENT) in (*kept, ours.fields.get(base, ABSENT))
+def _of_forged(name: str, module: Content, ours: Content) -> str:
+    """Return "forged" where the module has a line of the event that ours keeps beside the real one."""
+    numbered = _KEPT.fullmatch(name)
+    base = numbered[1] if numbered else name
+    if base not in PROTECTED or module.is_ami:
+        return ""
+    kept = [value for each, value in ours.fields.items() if _is_kept(each, base)]
+    return "forged" if kept and module.fields.get(base) in (*kept, ours.fields.get(base)) else ""
+
+
+def _is_kept(name: str, base: str) -> bool:
+    numbered = _KEPT.fullmatch(name)
+    return numbered is not None and numbered[1] == base
 
 
 def _may_be_not_utf_8(text: str, expected: Expected) -> bool:
@@ -131,16 +131,15 @@ def _may_be_not_utf_8(text: str, expected: Expected) -> bool:
 
 def _of_envelope(module: Copy, ours: Copy, expected: Expected) -> Iterator[Difference]:
     """Yield what is different of the key and the headers."""
-    one, other = module.message.key, ours.message.key
+    one, other = (None if each.message.key is None else text_of(each.message.key) for each in (module, ours))
     if one != other:
-        is_known = (
-            expected.key != "event" and one is not None and one.decode("utf-8", "replace") == module.name
-        )
-        yield Difference("key", _text(one), _text(other), "key" if is_known else "")
-    if module.headers == ours.headers:
+        is_known = expected.key != "event" and one == module.name
+        yield Difference("key", one, other, "key" if is_known else "")
+    if module.message.headers == ours.message.headers:
         return
-    for name in dict.fromkeys([*module.headers, *ours.headers]):
-        theirs, own = module.headers.get(name), ours.headers.get(name)
+    of_module, of_ours = module.headers, ours.headers
+    for name in dict.fromkeys([*of_module, *of_ours]):
+        theirs, own = of_module.get(name), of_ours.get(name)
         if theirs == own or (name == "timestamp" and _is_near(theirs, own)):
             continue
         known = ""
@@ -156,16 +155,3 @@ def _is_near(one: str | None, other: str | None) -> bool:
         return abs(int(one or "") - int(other or "")) <= TIMESTAMP_SECONDS
     except ValueError:
         return False
-
-
-def _text(value: bytes | None) -> str | None:
-    return None if value is None else value.decode("utf-8", "backslashreplace")
-
-
-def _value(value: Any) -> str | list[str] | None:
-    """Return a field's value for the report: `None` where there is none."""
-    if value is ABSENT:
-        return None
-    if isinstance(value, str) or (isinstance(value, list) and all(isinstance(each, str) for each in value)):
-        return value
-    return f"JSON {json.dumps(value)}"

@@ -7,11 +7,12 @@ like it: of the same name, and of the same microsecond where Asterisk says one.
 
 from __future__ import annotations
 
+import itertools
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import NamedTuple
 
-from amikafka_tail.compare.copies import OTHER, Copy, Message, Side, reader
+from amikafka_tail.compare.copies import OTHER, Content, Copy, Message, Side, reader
 from amikafka_tail.compare.judge import Difference, Expected, judge
 from amikafka_tail.compare.report import Aside, Report
 from amikafka_tail.gaps import NAME as GAP
@@ -22,9 +23,9 @@ EDGE_MS = 2_000
 """How nearly the times of the two copies of an event are the same."""
 NEAR_MS = 10_000
 """How far two copies may be apart that are not the same and have no time of Asterisk's."""
-MOST_WAITING = 50_000
+MOST_WAITING = 25_000
 MOST_REMEMBERED = 100_000
-MOST_CANDIDATES = 20
+MOST_LOOKED_AT, MOST_CANDIDATES, MOST_TRIED = 50, 10, 3
 TEST = "AmikafkaTest"
 """What `amikafka kafka send-test` and the doctor publish."""
 OWN_EVENTS = frozenset({GAP, TEST})
@@ -64,15 +65,21 @@ class _Room:
         """Return the oldest that says the same in every field."""
         return next(iter(self._by.get(copy.digest, {}).values()), None)
 
+    def safest(self, copy: Copy) -> list[_Waiting]:
+        """Return those that can differ from a copy in nothing but known differences."""
+        return self._near(_stamp_key(copy) if copy.stamp else _safe_key(copy), copy)
+
     def like(self, copy: Copy) -> list[_Waiting]:
-        """Return some of the same name and time, or the same but for the time."""
-        found: dict[int, _Waiting] = {}
-        for key in _keys(copy)[1:]:
-            for serial, waiting in self._by.get(key, {}).items():
-                if len(found) >= MOST_CANDIDATES:
-                    break
-                found[serial] = waiting
-        return list(found.values())
+        """Return some that may be of the same event."""
+        keys = _keys(copy)[1:]
+        return list({each.serial: each for key in keys for each in self._near(key, copy)}.values())
+
+    def _near(self, key: object, copy: Copy) -> list[_Waiting]:
+        """Return those under a key that are nearest in time."""
+        some = itertools.islice(self._by.get(key, {}).values(), MOST_LOOKED_AT)
+        near = [waiting for waiting in some if _may_be_one(copy, waiting.copy)]
+        near.sort(key=lambda waiting: _apart_ms(copy, waiting.copy))
+        return near[:MOST_CANDIDATES]
 
     @property
     def oldest(self) -> _Waiting | None:
@@ -80,7 +87,15 @@ class _Room:
 
 
 def _keys(copy: Copy) -> tuple[object, ...]:
-    return copy.digest, ("bare", copy.bare), (copy.name, copy.stamp)
+    return copy.digest, _safe_key(copy), ("bare", copy.bare), _stamp_key(copy)
+
+
+def _safe_key(copy: Copy) -> object:
+    return "safe", copy.safe
+
+
+def _stamp_key(copy: Copy) -> object:
+    return copy.name, copy.stamp
 
 
 class Comparison:
@@ -97,7 +112,7 @@ class Comparison:
         self._read: Callable[[Message], Copy] = reader(expected.fallback)
         self._rooms: dict[Side, _Room] = {"module": _Room(), "ours": _Room()}
         self._reached: dict[Side, int] = {side: begin or 0 for side, begin in begins.items()}
-        self._known: OrderedDict[object, None] = OrderedDict()
+        self._seen: OrderedDict[object, None] = OrderedDict()
         self._serial = 0
 
     @property
@@ -120,7 +135,7 @@ class Comparison:
             self._pair(side, waiting, twin)
         elif copy.stamp and self._was_here(side, copy):
             self._count_again(side, is_late=is_late)
-        elif copy.stamp and (twin := self._known_twin(side, copy)) is not None:
+        elif (twin := self._known_twin(side, copy)) is not None:
             self._pair(side, waiting, twin)
         else:
             self._rooms[side].add(waiting)
@@ -163,29 +178,29 @@ class Comparison:
 
     def _has_its_id(self, side: Side, copy: Copy) -> bool:
         """Tell whether a message with the same event_id has been here; remember the id."""
-        event_id = copy.headers.get("event_id")
+        event_id = dict(copy.message.headers).get("event_id")
         return event_id is not None and self._remember((side, event_id))
 
     def _was_here(self, side: Side, copy: Copy) -> bool:
         """Tell whether the same event has been here, as the microsecond of it tells."""
-        return (side, copy.digest) in self._known or self._rooms[side].same(copy) is not None
+        return (side, copy.digest) in self._seen or self._rooms[side].same(copy) is not None
 
     def _remember(self, what: object) -> bool:
         """Remember something; tell whether it was remembered already."""
-        was_known = what in self._known
-        self._known[what] = None
-        self._known.move_to_end(what)
-        if len(self._known) > MOST_REMEMBERED:
-            self._known.popitem(last=False)
+        was_known = what in self._seen
+        self._seen[what] = None
+        self._seen.move_to_end(what)
+        if len(self._seen) > MOST_REMEMBERED:
+            self._seen.popitem(last=False)
         return was_known
 
     def _count_again(self, side: Side, *, is_late: bool) -> None:
         self.report.sides[side].sent_again += not is_late
 
     def _known_twin(self, side: Side, copy: Copy) -> _Waiting | None:
-        """Return one of the same microsecond that has none but known differences."""
-        for each in self._rooms[OTHER[side]].like(copy):
-            if each.copy.stamp == copy.stamp and all(one.known for one in self._judge(side, copy, each.copy)):
+        """Return one of the same event that has none but known differences."""
+        for each in self._rooms[OTHER[side]].safest(copy):
+            if all(one.known for one in self._judge(side, copy, each.copy)):
                 return each
         return None
 
@@ -214,15 +229,15 @@ class Comparison:
             self._count_alone(side, waiting.copy)
 
     def _nearest(self, side: Side, waiting: _Waiting) -> _Waiting | None:
-        copy = waiting.copy
-        candidates = sorted(
-            (each for each in self._rooms[OTHER[side]].like(copy) if _may_be_one(copy, each.copy)),
-            key=lambda each: _distance(copy, each.copy),
-        )
-        rivals = [each.copy for each in self._rooms[side].like(copy) if each is not waiting]
-        for each in candidates:
-            apart = _distance(copy, each.copy)
-            if any(_distance(rival, each.copy) < apart for rival in rivals):
+        copy, content = waiting.copy, waiting.copy.content
+        candidates = [(each, each.copy.content) for each in self._rooms[OTHER[side]].like(copy)]
+        if not candidates:
+            return None
+        rivals = [each.copy.content for each in self._rooms[side].like(copy) if each is not waiting]
+        candidates.sort(key=lambda pair: _distance(content, pair[1]))
+        for each, other in candidates[:MOST_TRIED]:
+            apart = _distance(content, other)
+            if any(_distance(rival, other) < apart for rival in rivals):
                 continue  # it is another's twin
             if _is_one(copy, each.copy, self._judge(side, copy, each.copy)):
                 return each
@@ -235,7 +250,7 @@ class Comparison:
         elif side == "ours" and copy.name in OWN_EVENTS:
             self.report.add_own(copy)
         else:
-            is_alike = (side, copy.digest) in self._known
+            is_alike = (side, copy.digest) in self._seen
             self.report.add_alone(side, copy, is_alike=is_alike)
         self._remember((side, copy.digest))
 
@@ -251,23 +266,27 @@ class Comparison:
         return None
 
 
-def _distance(one: Copy, other: Copy) -> tuple[int, int]:
-    """Return in how many fields two copies differ, and how far they are apart in time."""
+def _distance(one: Content, other: Content) -> int:
+    """Return in how many fields two copies differ."""
     both = one.fields.keys() | other.fields.keys()
-    differ = sum(one.fields.get(name) != other.fields.get(name) for name in both)
-    return differ, abs(one.message.time_ms - other.message.time_ms)
+    return sum(one.fields.get(name) != other.fields.get(name) for name in both)
+
+
+def _apart_ms(one: Copy, other: Copy) -> int:
+    return abs(one.message.time_ms - other.message.time_ms)
 
 
 def _may_be_one(one: Copy, other: Copy) -> bool:
     if one.stamp and one.stamp == other.stamp:
         return True
-    return abs(one.message.time_ms - other.message.time_ms) <= NEAR_MS
+    return _apart_ms(one, other) <= NEAR_MS
 
 
 def _is_one(one: Copy, other: Copy, found: list[Difference]) -> bool:
     """Tell whether two copies that differ are of one event."""
-    unknown = sum(not each.known for each in found if each.where in one.fields or each.where in other.fields)
-    count = len(one.fields.keys() | other.fields.keys())
+    names = one.content.fields.keys() | other.content.fields.keys()
+    unknown = sum(not each.known for each in found if each.where in names)
+    count = len(names)
     if one.stamp and one.stamp == other.stamp:
         return unknown * 2 <= count
     return unknown <= (1 if one.stamp or other.stamp else max(1, count // 5))

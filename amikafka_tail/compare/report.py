@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, NamedTuple
 
-from amikafka_tail.compare.copies import Copy, Message, Side
+from amikafka_tail.compare.copies import Copy, Message, Side, text_of
 from amikafka_tail.compare.judge import KNOWN, Difference
 
 Aside = Literal["before", "after", "elsewhere"]
@@ -185,7 +185,7 @@ class Report:
 
 
 def _alone(side: Side, copy: Copy) -> Example:
-    value = copy.message.value.decode("utf-8", "backslashreplace")
+    value = text_of(copy.message.value)
     if len(value) > MOST_CHARACTERS:
         value = value[:MOST_CHARACTERS] + "..."
     place = _place(copy.message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 
 import pytest
@@ -142,13 +143,25 @@ def test_silence_is_no_error(world: World) -> None:
     assert world.counts(seconds=100) == (True, Counts())
 
 
-def test_what_is_read_too_far_ahead_is_held(world: World) -> None:
+def test_what_is_read_too_far_ahead_is_held_when_too_many_wait(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("amikafka_tail.compare.follow.MOST_WAITING", 2)
     world.topics["module"].behind_ms = at(5)
     world.topics["ours"].behind_ms = at(500)
+    for number in (5, 6, 7):
+        world.topics["module"].put(2, module(number))
+        world.topics["ours"].put(6, ours(number))
     world.counts()
-    assert set(world.topics["module"].held) == set(world.topics["ours"].held) == {at(5) + AHEAD_MS}
+    horizon = at(5) + AHEAD_MS
+    for topic in world.topics.values():
+        changes = [held for held, _ in itertools.groupby(topic.held)]
+        assert changes == [None, horizon, None]
 
 
-def test_where_all_has_been_read_nothing_is_held(world: World) -> None:
+def test_where_all_has_been_read_nothing_is_held(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("amikafka_tail.compare.follow.MOST_WAITING", 2)
+    for number in range(5, 20):
+        world.topics["module"].put(2, module(number))
     world.counts()
     assert set(world.topics["module"].held) == {None}

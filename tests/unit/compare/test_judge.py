@@ -209,7 +209,7 @@ def test_two_texts_of_ami_are_compared_to_the_byte() -> None:
 @pytest.mark.parametrize("value", [b"", b"not an object", b"[1]", b"\xff\xfe", b"[" * 100_000, b"{}x"])
 def test_a_value_that_is_no_event_is_compared_as_it_is(value: bytes) -> None:
     message = module_message(HANGUP)._replace(value=value)
-    assert reader()(message).fields.keys() == {OPAQUE}
+    assert reader()(message).content.fields.keys() == {OPAQUE}
     assert judged(message, message) == []
     other = message._replace(value=value + b"!")
     assert [each.where for each in judged(message, other)] == [OPAQUE]

@@ -140,10 +140,12 @@ def test_known_differences_are_counted_by_kind() -> None:
     assert report.differences == {}
 
 
-def test_a_known_difference_does_not_make_others_wait() -> None:
+@pytest.mark.parametrize("stamped", [True, False])
+def test_a_known_difference_does_not_make_others_wait(stamped: bool) -> None:
+    lines = ["Empty:", b"CallerIDName: Zo\xeb"]
     comparison = Comparison(Expected(), FROM_THE_START)
-    comparison.add("module", module(5, b"CallerIDName: Zo\xeb"))
-    comparison.add("ours", ours(5, b"CallerIDName: Zo\xeb"))
+    comparison.add("module", module(5, *lines, stamped=stamped))
+    comparison.add("ours", ours(5, *lines, stamped=stamped))
     assert comparison.waiting == 0
     assert comparison.report.total == Counts(known=1)
 
