@@ -26,6 +26,7 @@ from amikafka_tail import (
     secrecy,
     template,
 )
+from amikafka_tail.compare import command as compare_command
 from amikafka_tail.config import settings
 from amikafka_tail.config.options import unknown
 from amikafka_tail.config.settings import Settings
@@ -326,6 +327,7 @@ def _parser() -> argparse.ArgumentParser:
     tap_command.add_to(add, add_configuration)
     doctor_command.add_to(add, add_configuration)
     kafka_commands.add_to(add, add_configuration)
+    compare_command.add_to(add, add_configuration)
     replaying = add("replay", replay_command, "publish captured AMI streams through the same pipeline")
     add_configuration(replaying)
     replaying.add_argument(

@@ -25,6 +25,8 @@ EXACTLY_ONCE = "exactly_once"
 TRANSACTIONAL_ID = "transactional.id"
 CHECKPOINTS = ".checkpoints"
 """What the name of the topic of checkpoints has behind the topic's own."""
+MODULE_FILE = "ami_kafka.conf"
+"""What the module app_ami_kafka reads. As long as it runs, too, amikafka has a file of another name."""
 MEBIBYTE = 1 << 20
 
 

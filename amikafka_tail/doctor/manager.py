@@ -9,7 +9,7 @@ from typing import Any
 from amikafka_tail.config import files
 from amikafka_tail.config.dialect import Document
 from amikafka_tail.config.options import boolean
-from amikafka_tail.config.settings import Settings
+from amikafka_tail.config.settings import MODULE_FILE, Settings
 from amikafka_tail.doctor.console import Console, manager_state, module_is_loaded, read_rights
 from amikafka_tail.doctor.findings import Finding, Level
 from amikafka_tail.errors import AmikafkaError, LoginRefused
@@ -55,7 +55,7 @@ def look(settings: Settings, source: LiveSource, console: Console, *, is_running
                 f"disabledevents in [general] of {settings.etc}/manager.conf",
             )
         yield from _of_rights(console(f"manager show user {username}") or "", username, settings.etc)
-        yield _of_module(console("module show like app_ami_kafka") or "", settings.topic)
+        yield _of_module(console("module show like app_ami_kafka") or "", settings)
     yield from _of_user(document, username, settings.etc / "manager.conf")
 
 
@@ -145,11 +145,17 @@ def _of_rights(output: str, username: str, etc: Path) -> Iterator[Finding]:
     )
 
 
-def _of_module(output: str, topic: str) -> Finding:
+def _of_module(output: str, settings: Settings) -> Finding:
     if module_is_loaded(output, "app_ami_kafka"):
+        if settings.path.name != MODULE_FILE:
+            return _finding(
+                "note",
+                f"the module app_ami_kafka is loaded, too, and publishes what {MODULE_FILE} says",
+                f"to see whether both publish the same: amikafka compare -c {settings.path}",
+            )
         return _finding(
             "warning",
-            f"the module app_ami_kafka is loaded, too: every event is twice on {topic}",
+            f"the module app_ami_kafka is loaded, too: every event is twice on {settings.topic}",
             "asterisk -rx 'module unload app_ami_kafka.so', and noload = app_ami_kafka.so in modules.conf;"
             " to compare both first: amikafka compare",
         )

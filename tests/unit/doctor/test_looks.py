@@ -59,6 +59,7 @@ class World:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.settings: Any = SimpleNamespace(
+            path=directory / "ami_kafka.conf",
             etc=directory,
             source_options=SimpleNamespace(username="amikafka"),
             format_options=SimpleNamespace(duplicates="last"),
@@ -133,6 +134,13 @@ def test_the_module_that_does_the_same(world: World) -> None:
     assert found.level == "warning"
     assert "every event is twice on asterisk_ami" in found.text
     assert "module unload app_ami_kafka.so" in found.advice
+
+
+def test_the_module_beside_a_trial_with_a_configuration_of_its_own(world: World) -> None:
+    world.settings.path = world.directory / "ami_kafka-trial.conf"
+    found = find(world.look(asked=console(like=MODULES)), "app_ami_kafka")
+    assert found.level == "note"
+    assert found.advice.endswith(f"amikafka compare -c {world.settings.path}")
 
 
 def test_a_manager_that_is_off(world: World) -> None:
