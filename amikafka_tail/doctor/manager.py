@@ -12,7 +12,7 @@ from amikafka_tail.config.options import boolean
 from amikafka_tail.config.settings import Settings
 from amikafka_tail.doctor.console import Console, manager_state, module_is_loaded, read_rights
 from amikafka_tail.doctor.findings import Finding, Level
-from amikafka_tail.errors import AmikafkaError, LoginRefused
+from amikafka_tail.errors import AlreadyLoggedIn, AmikafkaError, LoginRefused
 from amikafka_tail.sources.live import LiveSource
 from amikafka_tail.status.words import counted
 
@@ -63,7 +63,7 @@ def _of_login(source: LiveSource, *, is_running: bool) -> Iterator[Finding]:
     try:
         connection = source.connect()
     except LoginRefused as error:
-        if is_running and "Already In Use" in str(error):
+        if is_running and isinstance(error, AlreadyLoggedIn):
             yield _finding("ok", "the daemon is logged in, and the user may be so only once")
             return
         yield _finding(

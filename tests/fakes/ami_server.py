@@ -41,6 +41,7 @@ class Manners:
     asterisk_version: str = "22.10.1"
     system_name: str = "pbx-01"
     answers_ping: bool = True
+    """Whether it does once the login is done."""
     answers: dict[str, bytes] = field(default_factory=dict)
     """Per action, what to send instead; empty closes the connection."""
 
@@ -53,6 +54,7 @@ class _Client:
         self.ready = False
         self._server = server
         self._logged_in = False
+        self._in_login = True
         self._lock = threading.Lock()
 
     def send(self, data: bytes) -> None:
@@ -80,7 +82,8 @@ class _Client:
             while data := self.socket.recv(65536):
                 *blocks, held = (held + data).split(b"\r\n\r\n")
                 for block in blocks:
-                    action = dict(line.split(": ", 1) for line in block.decode().split("\r\n"))
+                    lines = block.decode("utf-8", "surrogateescape").split("\r\n")
+                    action = dict(line.split(": ", 1) for line in lines)
                     if not manners.silent and not self._answer(action):
                         return
                     self._server.note(action)
@@ -102,9 +105,10 @@ class _Client:
             version = f"AsteriskVersion: {manners.asterisk_version}"
             self._succeed(action, "AMIversion: 11.0.0", version, f"SystemName: {manners.system_name}")
         elif name == "Events":
-            self._succeed(action, "Events: On")
             self.ready = action["EventMask"] == "on"
-        elif name == "Ping" and manners.answers_ping:
+            self._succeed(action, "Events: On")
+        elif name == "Ping" and (manners.answers_ping or self._in_login):
+            self._in_login = False
             self._succeed(action, "Ping: Pong")
         return True
 

@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from amikafka_tail.ami.session import MAX_ANSWER, MAX_EVENTS, PING, Session, State
-from amikafka_tail.errors import LoginRefused, SourceDisconnected
+from amikafka_tail.errors import AlreadyLoggedIn, LoginRefused, SourceDisconnected
 
 BANNER = b"Asterisk Call Manager/11.0.0\r\n"
 CHALLENGE = b"Response: Success\r\nActionID: amikafka-challenge\r\nChallenge: 164293187\r\n\r\n"
@@ -15,7 +15,12 @@ SETTINGS = (
     b"Response: Success\r\nActionID: amikafka-settings\r\nAMIversion: 11.0.0\r\nAsteriskVersion: 22.10.1\r\n"
     b"SystemName: pbx-\xc3\xbc\r\nCoreMaxCalls: 0\r\n\r\n"
 )
-EVENTS_ON = b"Response: Success\r\nActionID: amikafka-ready\r\nEvents: On\r\n\r\n"
+EVENTS_ON = b"Response: Success\r\nActionID: amikafka-on\r\nEvents: On\r\n\r\n"
+PONG = b"Response: Success\r\nActionID: amikafka-events\r\nPing: Pong\r\n\r\n"
+ASK_FOR_EVENTS = (
+    b"Action: Events\r\nEventMask: on\r\nActionID: amikafka-on\r\n\r\n"
+    b"Action: Ping\r\nActionID: amikafka-events\r\n\r\n"
+)
 HANGUP = b"Event: Hangup\r\nPrivilege: call,all\r\n\r\n"
 RELOAD = b"Event: Reload\r\nPrivilege: system,all\r\nModule: x\r\n\r\n"
 SECRET = "s3cr\u00e9t"
@@ -25,9 +30,11 @@ def refusal(action: str, message: str) -> bytes:
     return f"Response: Error\r\nActionID: amikafka-{action}\r\nMessage: {message}\r\n\r\n".encode()
 
 
-def logged_in(after_login: bytes = GREETING, settings: bytes = SETTINGS) -> Session:
+def logged_in(
+    after_login: bytes = GREETING, settings: bytes = SETTINGS, events: bytes = EVENTS_ON + PONG
+) -> Session:
     session = Session("amikafka", SECRET, "plain")
-    session.receive(BANNER + ACCEPTED + after_login + settings)
+    session.receive(BANNER + ACCEPTED + after_login + settings + events)
     return session
 
 
@@ -42,9 +49,10 @@ def test_a_plain_login_asks_for_one_thing_after_the_other_and_for_events_last() 
     assert session.receive(ACCEPTED) == b"Action: CoreSettings\r\nActionID: amikafka-settings\r\n\r\n"
     assert session.receive(GREETING) == b""
     assert not session.ready
-    assert session.receive(SETTINGS) == (
-        b"Action: Events\r\nEventMask: on\r\nActionID: amikafka-ready\r\n\r\n"
-    )
+    assert session.receive(SETTINGS) == ASK_FOR_EVENTS
+    assert session.receive(EVENTS_ON) == b""
+    assert not session.ready
+    assert session.receive(PONG) == b""
     assert session.ready
     assert session.asterisk_version == "22.10.1"
     assert session.system_name == "pbx-ü"
@@ -65,7 +73,27 @@ def test_an_md5_login_never_sends_the_secret() -> None:
 
 
 def test_what_came_behind_the_last_answer_is_left_over() -> None:
-    assert logged_in(settings=SETTINGS + EVENTS_ON + HANGUP[:20]).leftover == EVENTS_ON + HANGUP[:20]
+    assert logged_in(events=EVENTS_ON + PONG + HANGUP[:20]).leftover == HANGUP[:20]
+
+
+def test_whatever_comes_before_it_is_sure_that_events_are_on_is_left_over() -> None:
+    odd = b"No: event\r\n\r\n"
+    session = logged_in(events=HANGUP + EVENTS_ON + odd + b"\r\n" + RELOAD + PONG + HANGUP)
+    assert session.ready
+    assert session.leftover == HANGUP + odd + b"\r\n" + RELOAD + HANGUP
+
+
+def test_an_asterisk_that_does_not_answer_events_answers_the_ping() -> None:
+    assert logged_in(events=PONG).ready
+
+
+@pytest.mark.parametrize("flood", [HANGUP * (MAX_EVENTS // len(HANGUP)), b"Event: " + b"x" * MAX_EVENTS])
+def test_a_flood_in_front_of_the_answer_shows_as_well_that_events_are_on(flood: bytes) -> None:
+    session = logged_in(events=flood)
+    session.receive(HANGUP)
+    session.receive(HANGUP[:7])
+    assert session.ready
+    assert session.leftover == flood + HANGUP + HANGUP[:7]
 
 
 def test_events_that_come_during_the_login_are_left_over_and_the_greeting_is_not() -> None:
@@ -138,6 +166,12 @@ def test_another_refusal_of_the_login_is_passed_on(message: str, words: str) -> 
     session = Session("amikafka", SECRET, "plain")
     with pytest.raises(LoginRefused, match=words):
         session.receive(BANNER + refusal("login", message))
+
+
+def test_a_user_who_is_logged_in_elsewhere_is_an_error_of_its_own() -> None:
+    session = Session("amikafka", SECRET, "plain")
+    with pytest.raises(AlreadyLoggedIn):
+        session.receive(BANNER + refusal("login", "Login Already In Use"))
 
 
 @pytest.mark.parametrize("answers", [b"", CHALLENGE, CHALLENGE + ACCEPTED])

@@ -14,7 +14,7 @@ import pytest
 from amikafka_tail.cluster import ClusterState, Node, Sent, TopicPart, hint
 from amikafka_tail.doctor import event_files, kafka, machine, manager
 from amikafka_tail.doctor.findings import EXIT_CODES, Finding, as_json, lines, summary, worst
-from amikafka_tail.errors import ClusterError, LoginRefused, SourceDisconnected
+from amikafka_tail.errors import AlreadyLoggedIn, ClusterError, LoginRefused, SourceDisconnected
 from amikafka_tail.status.snapshot import Snapshot
 from amikafka_tail.trial import TrialRecord
 from tests.unit.doctor.test_console import MODULES, SETTINGS, USER
@@ -177,8 +177,8 @@ def test_without_a_console_the_files_are_read(world: World) -> None:
     [
         (SourceDisconnected("127.0.0.1:5038: refuses connections"), False, "error"),
         (LoginRefused("Authentication failed"), False, "error"),
-        (LoginRefused("Login Already In Use"), False, "error"),
-        (LoginRefused("Login Already In Use"), True, "ok"),
+        (AlreadyLoggedIn("Login Already In Use"), False, "error"),
+        (AlreadyLoggedIn("Login Already In Use"), True, "ok"),
     ],
 )
 def test_a_login_that_fails(world: World, error: Exception, is_running: bool, level: str) -> None:
