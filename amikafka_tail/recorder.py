@@ -20,13 +20,14 @@ import struct
 import termios
 from collections.abc import Callable
 
+from amikafka_tail.ami.pushing import Pushed
 from amikafka_tail.config.identity import Identity
 from amikafka_tail.connector import Connector, Made, Target, hang_up
 from amikafka_tail.errors import AlreadyLoggedIn, AmikafkaError, LoginRefused, SourceDisconnected
 from amikafka_tail.handover import DescriptorStore, whole
 from amikafka_tail.journal import Journal
 from amikafka_tail.metrics import Counters
-from amikafka_tail.sources.live import Connection, LiveSource, Resumable
+from amikafka_tail.sources.live import Connection, Filtered, LiveSource, Resumable
 
 PIPE_BYTES = 1024 * 1024
 MAX_MOVE = 4 * 1024 * 1024
@@ -333,11 +334,12 @@ class Recorder:
 
     def _adopt(self, made: Made, now: float) -> None:
         connection = made.connection
+        pushed = connection.pushed if isinstance(connection, Filtered) else Pushed()
         identity = self._identify(connection)
         now_ms = self._now_ms()
         lost_ms = 0 if self._overlaps else self._lost_since(now, now_ms)
         try:
-            self._journal.begin_connection(identity, now_ms, lost_ms=lost_ms)
+            self._journal.begin_connection(identity, now_ms, lost_ms=lost_ms, filters=pushed.taken)
         except OSError as error:
             connection.socket.close()
             self._connector.pause(now)
@@ -364,6 +366,8 @@ class Recorder:
             identity.asterisk_version,
             identity.system_name or "-",
         )
+        if pushed.wanted:
+            log.info("Asterisk filters by %d of %d eventfilter lines", pushed.taken, pushed.wanted)
         if lost_ms:
             seconds = max(0, now_ms - lost_ms) / 1000
             self._counters.disconnections += 1

@@ -12,11 +12,14 @@ from __future__ import annotations
 
 import enum
 import hashlib
+from collections.abc import Sequence
 from typing import Literal
 
 from amikafka_tail.ami.event import CRLF, decode, split_line
 from amikafka_tail.ami.framing import END, GREETING
+from amikafka_tail.ami.pushing import Pushed, push
 from amikafka_tail.errors import AlreadyLoggedIn, LoginRefused, SourceDisconnected
+from amikafka_tail.filters.eventfilter import FilterLine
 
 BANNER = b"Asterisk Call Manager/"
 MAX_ANSWER = 64 * 1024
@@ -33,6 +36,7 @@ class State(enum.Enum):
     CHALLENGE = "answer to Challenge"
     LOGIN = "answer to Login"
     SETTINGS = "answer to CoreSettings"
+    FILTERS = "answer to Filter"
     EVENTS = "answer to Ping"
     READY = "events"
 
@@ -42,11 +46,18 @@ class Session:
 
     `asterisk_version` and `system_name` are then what CoreSettings says, empty where it may not be asked;
     `warnings` say what the user's rights do not allow and how to mend it. No text contains the secret.
+    Asterisk is asked to filter by `filters` as far as it can, and `pushed` says what came of that.
 
     Raises `LoginRefused` for a name or a secret that no line of an action can hold.
     """
 
-    def __init__(self, username: str, secret: str, auth: Literal["md5", "plain"] = "md5") -> None:
+    def __init__(
+        self,
+        username: str,
+        secret: str,
+        auth: Literal["md5", "plain"] = "md5",
+        filters: Sequence[FilterLine] = (),
+    ) -> None:
         for what, value in (("username", username), ("secret", secret)):
             if not value:
                 raise LoginRefused(f"the {what} is empty")
@@ -56,9 +67,11 @@ class Session:
         self.asterisk_version = ""
         self.system_name = ""
         self.warnings: list[str] = []
+        self.pushed = Pushed()
         self._username = username
-        self._secret = secret.encode("utf-8", "surrogateescape")
+        self._secret = _bytes(secret)
         self._auth = auth
+        self._pushing = push(filters, self.pushed)
         self._held = b""
         self._leftover = bytearray()
         self._greeting_due = False
@@ -181,6 +194,8 @@ class Session:
             return self._take_login(refusal)
         if self.state is State.SETTINGS:
             return self._take_settings(refusal, fields)
+        if self.state is State.FILTERS:
+            return self._push(refusal)
         self.state = State.READY
         return b""
 
@@ -223,11 +238,21 @@ class Session:
             )
         self.asterisk_version = fields.get("AsteriskVersion", "")
         self.system_name = fields.get("SystemName", "")
-        on = CRLF.join([b"Action: Events", b"EventMask: on", b"ActionID: amikafka-on", b"", b""])
-        return on + self._ask(State.EVENTS, b"Action: Ping")
+        return self._push(None)
+
+    def _push(self, refusal: str | None) -> bytes:
+        """Take the answer to one filter, if there has been one; ask for the next, or for events."""
+        try:
+            fields = self._pushing.send(refusal)
+        except StopIteration:
+            self.warnings += self.pushed.warnings()
+            on = CRLF.join([b"Action: Events", b"EventMask: on", b"ActionID: amikafka-on", b"", b""])
+            return on + self._ask(State.EVENTS, b"Action: Ping")
+        lines = [_bytes(f"{name}: {value}") for name, value in fields]
+        return self._ask(State.FILTERS, b"Action: Filter", b"Operation: Add", *lines)
 
     def _log_in(self, *proof: bytes) -> bytes:
-        username = b"Username: " + self._username.encode("utf-8", "surrogateescape")
+        username = b"Username: " + _bytes(self._username)
         return self._ask(State.LOGIN, b"Action: Login", username, *proof, b"Events: system")
 
     def _ask(self, next_state: State, *lines: bytes) -> bytes:
@@ -238,6 +263,10 @@ class Session:
 def _action_id(state: State) -> str:
     """Return the id of the action whose answer is awaited in a state."""
     return f"amikafka-{state.name.lower()}"
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _fields(block: bytes) -> dict[str, str]:

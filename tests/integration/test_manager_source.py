@@ -16,9 +16,11 @@ from typing import Any
 
 import pytest
 
+from amikafka_tail.ami.pushing import Pushed
 from amikafka_tail.api import Connection
 from amikafka_tail.connector import hang_up
 from amikafka_tail.errors import LoginRefused, SourceDisconnected
+from amikafka_tail.filters.eventfilter import FilterLine
 from amikafka_tail.sources.manager import ManagerOptions, ManagerSource
 from tests.fakes.ami_server import AmiServer, Certificate, make_certificate
 
@@ -151,6 +153,23 @@ def test_a_wrong_secret_says_what_to_look_at(server: AmiServer, auth: str) -> No
     )
     assert "permit" in words
     assert "wrong" not in words
+
+
+def test_filters_are_handed_over_where_the_source_is_asked_to(server: AmiServer) -> None:
+    line = FilterLine("eventfilter(name(Hangup),header(Cause),method(exact))", "17")
+    source = ManagerSource(options(server)).filtered([line])
+    connection = source.connect()
+    with connection.socket:
+        assert connection.pushed == Pushed(wanted=1, taken=1)
+        server.happen(HANGUP + HANGUP.replace(b"16", b"17"))
+        assert read(connection, b"\r\n\r\n") == HANGUP.replace(b"16", b"17")
+    assert [action["Action"] for action in server.actions][-5:] == [
+        "CoreSettings",
+        "Filter",
+        "Filter",
+        "Events",
+        "Ping",
+    ]
 
 
 def test_missing_rights_are_warnings(server: AmiServer) -> None:

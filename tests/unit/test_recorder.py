@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from amikafka_tail.ami.framing import END
+from amikafka_tail.ami.pushing import Pushed
 from amikafka_tail.config.identity import Identity
 from amikafka_tail.errors import AlreadyLoggedIn, LoginRefused, SourceDisconnected
 from amikafka_tail.journal import BOUNDARY, Journal
@@ -325,6 +326,25 @@ def test_warnings_of_a_connection_are_logged(world: World, caplog: pytest.LogCap
         "no right to read cdr",
     ]
     assert "connected: asterisk=127.0.0.1:5038 version=22 system_name=pbx" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("pushed", "said"),
+    [
+        (Pushed(), False),
+        (Pushed(wanted=3, taken=2), True),
+        (Pushed(wanted=3, taken=0), True),
+    ],
+)
+def test_how_many_filters_asterisk_takes_is_noted_and_said(
+    world: World, caplog: pytest.LogCaptureFixture, pushed: Pushed, said: bool
+) -> None:
+    connection = world.connection()
+    connection.pushed = pushed  # type: ignore[attr-defined]
+    with caplog.at_level(logging.INFO):
+        world.connect(connection)
+    assert world.journal.filters_at(world.journal.end) == pushed.taken
+    assert (f"Asterisk filters by {pushed.taken} of 3 eventfilter lines" in caplog.text) is said
 
 
 # Losing the connection.

@@ -6,6 +6,7 @@ import pytest
 
 from amikafka_tail.ami.session import MAX_ANSWER, MAX_EVENTS, PING, Session, State
 from amikafka_tail.errors import AlreadyLoggedIn, LoginRefused, SourceDisconnected
+from amikafka_tail.filters.eventfilter import FilterLine
 
 BANNER = b"Asterisk Call Manager/11.0.0\r\n"
 CHALLENGE = b"Response: Success\r\nActionID: amikafka-challenge\r\nChallenge: 164293187\r\n\r\n"
@@ -259,6 +260,60 @@ def test_a_closed_or_silent_server_is_explained_by_how_far_the_login_was() -> No
     session.receive(BANNER + CHALLENGE)
     assert "closed instead of answer to Login" in str(session.closed())
     assert "no answer to Login within 0.5 s" in str(session.silent(0.5))
+
+
+# Filters.
+
+NAME = FilterLine("eventfilter(action(exclude),name(RTCPSent))", "")
+LEGACY = FilterLine("eventfilter", "!Channel: Local/")
+TAKEN = b"Response: Success\r\nActionID: amikafka-filters\r\nMessage: Success\r\n\r\n"
+
+
+def asked_to_filter(*filters: FilterLine) -> tuple[Session, bytes]:
+    session = Session("amikafka", SECRET, "plain", filters)
+    session.receive(BANNER + ACCEPTED + GREETING)
+    return session, session.receive(SETTINGS)
+
+
+def test_filters_are_handed_over_one_by_one_before_events_are_on() -> None:
+    session, sent = asked_to_filter(LEGACY, NAME)
+    assert sent == (
+        b"Action: Filter\r\nOperation: Add\r\n"
+        b"MatchCriteria: action(exclude),name(amikafka-probe),method(exact)\r\nFilter: [\r\n"
+        b"ActionID: amikafka-filters\r\n\r\n"
+    )
+    assert session.receive(TAKEN) == (
+        b"Action: Filter\r\nOperation: Add\r\nFilter: !Channel: Local/\r\nActionID: amikafka-filters\r\n\r\n"
+    )
+    assert session.receive(RELOAD) == b""
+    assert session.receive(TAKEN) == (
+        b"Action: Filter\r\nOperation: Add\r\nMatchCriteria: action(exclude),name(RTCPSent)\r\n"
+        b"ActionID: amikafka-filters\r\n\r\n"
+    )
+    assert session.receive(TAKEN) == ASK_FOR_EVENTS
+    session.receive(EVENTS_ON + PONG)
+    assert session.ready
+    assert session.leftover == RELOAD
+    assert (session.pushed.taken, session.pushed.wanted, session.warnings) == (2, 2, [])
+
+
+def test_bytes_of_a_filter_that_are_not_utf_8_are_sent_as_they_are() -> None:
+    _, sent = asked_to_filter(FilterLine("eventfilter", "M\udcfcller"))
+    assert b"Filter: M\xfcller\r\n" in sent
+
+
+def test_filters_that_asterisk_refuses_are_warnings() -> None:
+    session, _ = asked_to_filter(FilterLine("eventfilter", "x", "ami_kafka.conf:3"))
+    session.receive(refusal("filters", "Permission denied") + EVENTS_ON + PONG)
+    assert session.ready
+    (warning,) = session.warnings
+    assert "1 of 1 eventfilter lines (Permission denied): add system to write of the manager user" in warning
+    assert warning.endswith("; ami_kafka.conf:3")
+
+
+def test_an_asterisk_that_says_nothing_to_a_filter_is_said_so() -> None:
+    session, _ = asked_to_filter(LEGACY)
+    assert "no answer to Filter within 10 s" in str(session.silent(10))
 
 
 def test_a_ping_is_one_whole_action() -> None:

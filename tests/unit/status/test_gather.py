@@ -46,7 +46,7 @@ class World:
             journal=journal, overrides=None,
         )  # fmt: skip
         self.intake: Any = SimpleNamespace(
-            state="connected", healthy=True, peer="p", identity=None, held=500, end=0,
+            state="connected", healthy=True, peer="p", identity=None, pushed_filters=2, held=500, end=0,
             captured_ms=lambda _position: None,
         )  # fmt: skip
         self.pipeline: Any = SimpleNamespace(
@@ -78,6 +78,10 @@ def test_a_kafka_that_does_nothing_is_idle_as_long_as_nothing_waits_for_it(world
     world.pass_time(1)
     kafka = world.gatherer.snapshot(world.daemon).kafka
     assert (kafka.healthy, kafka.state) == (True, "delivering")
+
+
+def test_by_how_many_filters_asterisk_decides_comes_from_the_intake(world: World) -> None:
+    assert world.gatherer.snapshot(world.daemon).source.pushed_filters == 2
 
 
 def test_what_the_pipeline_says_of_kafka_comes_first(world: World) -> None:
