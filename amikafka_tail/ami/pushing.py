@@ -15,6 +15,8 @@ from amikafka_tail.filters.eventfilter import FilterLine, parse
 
 MAX_LINE = 1022
 """Bytes of a line that Asterisk takes, without its end (get_input)."""
+MOST_NAMED = 5
+"""Lines that a warning names."""
 NOT_ALLOWED = "Permission denied"
 UNFIT = "no line of an action can hold it"
 NOT_KNOWN = "it does not know MatchCriteria, which came with 18.26, 20.11, 21.6 and 22.1"
@@ -45,7 +47,7 @@ class Pushed:
             by_reason.setdefault(reason, []).append(line.where or f"{line.criteria} = {line.pattern}")
         return [
             f"Asterisk does not filter by {len(lines)} of {self.wanted} eventfilter lines"
-            f" ({reason.replace(': ', ' ')}): {_advice(reason)}; {', '.join(lines)}"
+            f" ({reason.replace(': ', ' ')}): {_advice(reason)}; {_named(lines)}"
             for reason, lines in by_reason.items()
         ]
 
@@ -54,6 +56,11 @@ def _advice(reason: str) -> str:
     if reason == NOT_ALLOWED:
         return "add system to write of the manager user, or set push_filters = no; they are applied here"
     return "they are applied here, nothing is lost by it"
+
+
+def _named(lines: list[str]) -> str:
+    more = f" and {len(lines) - MOST_NAMED} more" if len(lines) > MOST_NAMED else ""
+    return ", ".join(lines[:MOST_NAMED]) + more
 
 
 def push(lines: Sequence[FilterLine], pushed: Pushed) -> Generator[Fields, str | None, None]:

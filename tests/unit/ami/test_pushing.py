@@ -159,3 +159,10 @@ def test_a_warning_names_the_lines_and_has_its_way_out_behind_the_first_colon() 
         first.partition(": ")[2] == "they are applied here, nothing is lost by it; conf:0, eventfilter = !Z"
     )
     assert second.endswith("; conf:1")
+
+
+def test_a_warning_does_not_name_lines_without_end() -> None:
+    lines = [FilterLine("eventfilter", "!x", f"conf:{number}") for number in range(100)]
+    _, outcome = pushed(lines, lambda _fields: NOT_ALLOWED)
+    (warning,) = outcome.warnings()
+    assert warning.endswith("; conf:0, conf:1, conf:2, conf:3, conf:4 and 95 more")
