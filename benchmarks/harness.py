@@ -64,7 +64,7 @@ def mock_kafka() -> Iterator[str]:
 
 
 def _log_in(client: socket.socket) -> None:
-    """Answer each action with success, until the events are asked for."""
+    """Answer each action with success, until the ping that goes with the request for events."""
     client.sendall(b"Asterisk Call Manager/11.0.0\r\n")
     held = b""
     while True:
@@ -79,7 +79,7 @@ def _log_in(client: socket.socket) -> None:
             if lines[b"Action"] == b"Login":
                 answer += b"Event: FullyBooted\r\nPrivilege: system,all\r\nStatus: Fully Booted\r\n\r\n"
             client.sendall(answer)
-            if lines[b"Action"] == b"Events":
+            if lines[b"Action"] == b"Ping":
                 return
 
 

@@ -12,8 +12,8 @@ from amikafka_tail.config.options import boolean
 from amikafka_tail.config.settings import MODULE_FILE, Settings
 from amikafka_tail.doctor.console import Console, manager_state, module_is_loaded, read_rights
 from amikafka_tail.doctor.findings import Finding, Level
-from amikafka_tail.errors import AmikafkaError, LoginRefused
-from amikafka_tail.sources.live import LiveSource
+from amikafka_tail.errors import AlreadyLoggedIn, AmikafkaError, LoginRefused
+from amikafka_tail.sources.live import Filtered, LiveSource
 from amikafka_tail.status.words import counted
 
 PART = "Asterisk"
@@ -63,7 +63,7 @@ def _of_login(source: LiveSource, *, is_running: bool) -> Iterator[Finding]:
     try:
         connection = source.connect()
     except LoginRefused as error:
-        if is_running and "Already In Use" in str(error):
+        if is_running and isinstance(error, AlreadyLoggedIn):
             yield _finding("ok", "the daemon is logged in, and the user may be so only once")
             return
         yield _finding(
@@ -82,6 +82,9 @@ def _of_login(source: LiveSource, *, is_running: bool) -> Iterator[Finding]:
     connection.socket.close()
     version = f", Asterisk {connection.asterisk_version}" if connection.asterisk_version else ""
     yield _finding("ok", f"{connection.peer}: logged in{version}")
+    if isinstance(connection, Filtered) and (pushed := connection.pushed).taken:
+        lines = counted(pushed.wanted, "eventfilter line")
+        yield _finding("ok", f"Asterisk itself filters by {pushed.taken} of {lines} (push_filters)")
     for warning in connection.warnings:
         text, _, advice = str(warning).partition(": ")
         yield _finding("warning", text, advice)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from amikafka_tail.ami.event import Event
 from amikafka_tail.filters.regex import Regex
@@ -30,7 +30,7 @@ class FilterLine:
     criteria: str
     """`eventfilter`, or `eventfilter(...)` with options."""
     pattern: str
-    where: str = ""
+    where: str = field(default="", compare=False)
     """For the error, for example `ami_kafka.conf:14`."""
 
 

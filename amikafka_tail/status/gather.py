@@ -126,6 +126,7 @@ class Gatherer:
                 peer=intake.peer,
                 asterisk_version=who.asterisk_version if who else None,
                 system_name=who.system_name if who else None,
+                pushed_filters=intake.pushed_filters,
             ),
             events=Events(
                 read=counters.events,

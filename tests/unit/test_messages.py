@@ -35,6 +35,7 @@ LEVELS = {
 ERRORS = {
     "SourceDisconnected",
     "LoginRefused",
+    "AlreadyLoggedIn",
     "DeliveryFailed",
     "Fenced",
     "JournalError",

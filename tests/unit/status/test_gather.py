@@ -46,7 +46,7 @@ class World:
             journal=journal, overrides=None,
         )  # fmt: skip
         self.intake: Any = SimpleNamespace(
-            state="connected", healthy=True, peer="p", identity=None, held=500, end=0,
+            state="connected", healthy=True, peer="p", identity=None, pushed_filters=2, held=500, end=0,
             captured_ms=lambda _position: None,
         )  # fmt: skip
         self.pipeline: Any = SimpleNamespace(
@@ -107,6 +107,10 @@ def test_a_kafka_that_refuses_is_told_of_by_the_pipeline_and_its_return_here(
     world.counters.delivered += 1
     world.pass_time(1)
     assert caplog.messages == ["Kafka acknowledges again after 40 s: lag_bytes=0"]
+
+
+def test_by_how_many_filters_asterisk_decides_comes_from_the_intake(world: World) -> None:
+    assert world.gatherer.snapshot(world.daemon).source.pushed_filters == 2
 
 
 def test_what_the_pipeline_says_of_kafka_comes_first(world: World) -> None:
