@@ -24,6 +24,7 @@ from amikafka_tail import (
     reloads,
     replay,
     secrecy,
+    speedups,
     template,
 )
 from amikafka_tail.compare import command as compare_command
@@ -244,6 +245,7 @@ def show_plugins(_options: argparse.Namespace) -> int:
     """Show what is installed, and what is wrong with what cannot be loaded."""
     registry, problems = plugins.discover()
     print(plugin_commands.table(registry))
+    print(f"\nspeedups: {speedups.found()}")
     for problem in problems:
         print(f"amikafka: {problem}", file=sys.stderr)
     return os.EX_CONFIG if problems else 0
@@ -299,7 +301,8 @@ def _parser() -> argparse.ArgumentParser:
         description="Carries every event of an Asterisk PBX to Apache Kafka.",
         epilog="Exit codes are those of sysexits.h: 78 configuration, 69 unavailable, 77 permission.",
     )
-    parser.add_argument("--version", action="version", version=f"amikafka {__version__} ({libraries()})")
+    versions = f"amikafka {__version__} ({libraries()}, speedups {speedups.found().used})"
+    parser.add_argument("--version", action="version", version=versions)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     def add(name: str, command: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from amikafka_tail import __version__, logs
+from amikafka_tail import __version__, logs, speedups
 from amikafka_tail.config.settings import Settings
 from amikafka_tail.intake import Intake
 from amikafka_tail.metrics import Counters
@@ -106,7 +106,7 @@ class Gatherer:
         who = intake.identity and settings.overrides.apply(intake.identity)
         return Snapshot(
             version=__version__,
-            libraries=libraries(),
+            libraries=f"{libraries()}, speedups {speedups.found().used}",
             pid=os.getpid(),
             began_ms=self._began_ms,
             at_ms=round(self._now() * 1000),
