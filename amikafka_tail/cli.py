@@ -42,6 +42,7 @@ from amikafka_tail.service import Service, wait_while_disabled
 from amikafka_tail.sources.files import FilesReader, identified
 from amikafka_tail.sources.replayable import Reader, ReplayableSource
 from amikafka_tail.status import commands as status_commands
+from amikafka_tail.status.words import size
 from amikafka_tail.tap import command as tap_command
 
 CONFIGURATION = Path("/etc/asterisk/ami_kafka.conf")
@@ -138,7 +139,7 @@ def _summary(configuration: Settings) -> list[tuple[str, str]]:
         ("format", configuration.format),
         ("topic", f"{configuration.topic} (key: {configuration.key})"),
         ("brokers", configuration.properties["bootstrap.servers"]),
-        ("journal", f"{configuration.journal.directory} (at most {configuration.journal.max_bytes} bytes)"),
+        ("journal", f"{configuration.journal.directory} (at most {size(configuration.journal.max_bytes)})"),
     ]
 
 

@@ -18,6 +18,7 @@ from amikafka_tail.errors import ClusterError
 from amikafka_tail.payload import Headers
 
 CONNECT_SECONDS = 3.0
+MAKE_TOPIC = "amikafka topic create; or mend [kafka] topic"
 SETTINGS = (
     "min.insync.replicas",
     "retention.ms",
@@ -25,7 +26,7 @@ SETTINGS = (
     "max.message.bytes",
     "cleanup.policy",
 )
-_MOMENT = re.compile(r" \(after \d+ms in state \w+.*?\)")
+_MOMENT = re.compile(r" \(after \d+ms in state \w+(, \d+ identical error\(s\) suppressed)?\)")
 """What librdkafka puts behind an error, different each time."""
 
 
@@ -133,6 +134,11 @@ class Cluster:
             for created in admin.create_topics([wanted], request_timeout=self._seconds).values():
                 created.result(self._seconds + 5)
         except KafkaException as error:
+            if error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
+                raise ClusterError(
+                    f'there is a topic "{topic}" already', hint="amikafka kafka status shows how it is"
+                ) from error
+            admin.poll(0)  # so that it says what it knows
             raise self._failed(f"{topic} was not created", error.args[0]) from error
 
     def send(self, topic: str, value: bytes, key: bytes | None, headers: Headers) -> Sent:
@@ -159,6 +165,9 @@ class Cluster:
             raise ClusterError(f"the record was not acknowledged within {self._seconds:g} s")
         refusal, partition, offset = reports[0]
         if refusal is not None:
+            # The producer waits for a topic that may yet be created, and says no more than that time is up.
+            if not self._said and self.look(topic).topic_is_missing:
+                raise ClusterError(f'there is no topic "{topic}"', hint=MAKE_TOPIC)
             raise self._failed("the record was not taken", refusal)
         return Sent(partition=partition, offset=offset, seconds=time.monotonic() - begin)
 

@@ -105,7 +105,7 @@ def create(options: argparse.Namespace) -> int:
             configuration.topic, partitions=options.partitions, replicas=options.replicas, settings=values
         )
     )
-    copies = "" if options.replicas < 0 else f", {options.replicas} replicas each"
+    copies = "" if options.replicas < 0 else f", {counted(options.replicas, 'replica')} each"
     print(f'Topic "{configuration.topic}" is made: {counted(options.partitions, "partition")}{copies}')
     return 0
 

@@ -120,8 +120,11 @@ def _of_record(cluster: Cluster, record: TrialRecord, topic: str) -> Finding:
         return _finding("note", text, "only a consumer needs the right to read")
     if not same:
         return _finding("error", f"another record than the one that was written stands at {where}")
-    level: Level = "ok" if sent.seconds < LATE_SECONDS else "warning"
-    return _finding(level, f"a test record ({record.name}) was acknowledged and read back: {where}")
+    text = f"a test record ({record.name}) was acknowledged and read back: {where}"
+    if sent.seconds < LATE_SECONDS:
+        return _finding("ok", text)
+    advice = "that is slow: try again; if it stays so, see the load of the brokers, and the way to them"
+    return _finding("warning", text, advice)
 
 
 def _finding(level: Level, text: str, advice: str = "") -> Finding:

@@ -100,10 +100,17 @@ def _journal_directory(options: argparse.Namespace) -> Path | None:
 
 
 def _left_behind(options: argparse.Namespace) -> Iterator[str]:
-    """Say what a daemon that does not run has not delivered."""
+    """Say what a daemon that does not run has not delivered, and what to do."""
     directory = _journal_directory(options)
     if directory is None:
-        return
+        file = options.configuration
+        yield f"{file} cannot be read, or is wrong: amikafka check -c {file}"
+    else:
+        yield from _undelivered(directory)
+    yield "start it: systemctl start amikafka; why it ended: journalctl -u amikafka -n 50"
+
+
+def _undelivered(directory: Path) -> Iterator[str]:
     try:
         stored = checkpoint.load(directory / "checkpoint.json")
         last = max((directory / "journal").glob("*.log"), default=None)
@@ -114,4 +121,3 @@ def _left_behind(options: argparse.Namespace) -> Iterator[str]:
         return
     if behind > 0:
         yield f"{size(behind)} in {directory}/journal are not delivered; they are when it runs again"
-    yield "start it: systemctl start amikafka; why it ended: journalctl -u amikafka -n 50"

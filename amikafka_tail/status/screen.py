@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from amikafka_tail.logs import printable
 from amikafka_tail.status.snapshot import Snapshot
 from amikafka_tail.status.verdict import Verdict, judge
-from amikafka_tail.status.words import counted, rate, size, span
+from amikafka_tail.status.words import counted, rate, room, size, span
 
 WIDTH = 80
 LABEL = 9
@@ -50,7 +50,7 @@ def summary(snapshot: Snapshot, verdict: Verdict, width: int = WIDTH) -> Iterato
         width,
     )
     if (journal := snapshot.journal) is not None:
-        left = f"; room for {span(journal.hours_left * 3600)}" if journal.hours_left is not None else ""
+        left = f"; room for {room(journal.hours_left)}" if journal.hours_left is not None else ""
         text = f"{size(journal.bytes)} of {size(journal.max_bytes)}, {size(journal.disk_free)} free{left}"
         yield from _labelled("journal", text, width)
 
@@ -73,8 +73,9 @@ def _is_old(snapshot: Snapshot, at_ms: int) -> bool:
 
 def _source(snapshot: Snapshot) -> str:
     source = snapshot.source
-    text = f"{source.name}: {printable(source.state)}"
-    if source.peer:
+    # The state has been said in full, above.
+    text = f"{source.name}: {printable(source.state) if source.healthy else 'nothing comes in'}"
+    if source.peer and source.healthy:
         text += f" to {source.peer}"
     if source.asterisk_version:
         text += f", Asterisk {printable(source.asterisk_version)}"

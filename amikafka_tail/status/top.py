@@ -25,6 +25,7 @@ from amikafka_tail.status.words import rate
 
 COLOURS = {"State": "bold green", "Lost": "yellow", "To do": "yellow"}
 MOST_SAID = 2
+ENDLESS = 100_000
 QUIT = b"qQ\x1b\x03\x04"
 
 
@@ -49,7 +50,10 @@ def page(now: Snapshot, before: Snapshot | None, width: int, height: int) -> Gro
     """Return the screen. `before` is the look before, for the rates."""
     verdict = judge(now)
     lines = [_coloured(line, healthy=verdict.healthy) for line in screen.summary(now, verdict, width - 1)]
-    said = [Text(line, "dim", no_wrap=True) for line in screen.said(now, width - 1, MOST_SAID)]
+    # A line each: whole, old warnings would leave no room for the events.
+    said = [
+        Text(line, "dim", no_wrap=True, overflow="ellipsis") for line in screen.said(now, ENDLESS, MOST_SAID)
+    ]
     room = height - len(lines) - len(said) - 4
     table = _kinds(now, before, max(0, room))
     clock = time.strftime("%H:%M:%S", time.localtime(now.at_ms / 1000))

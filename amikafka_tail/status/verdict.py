@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from amikafka_tail.status.snapshot import Losses, Snapshot
-from amikafka_tail.status.words import counted, span
+from amikafka_tail.status.words import counted, room, span
 
 BEHIND_SECONDS = 30.0
 """A lag that is worth a word."""
 LITTLE_HOURS = 4.0
 """A journal that is full so soon, with Kafka away, has to be looked after."""
+SILENT_SECONDS = 60.0
+"""A manager connection on which not one event has come for so long is worth a word."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,9 +36,11 @@ def judge(snapshot: Snapshot) -> Verdict:
     if not source.healthy:
         states.append(f"nothing comes in: {source.state}")
         advice.append(_advice_on_source(snapshot))
+    elif _is_silent(snapshot):
+        states.append("well, but not one event has come yet")
+        advice.append("make a call; if none comes, see what the manager user may read: amikafka doctor")
     if not kafka.healthy:
-        waiting = f"{counted(lag.events, 'event')} wait" if lag.events != 1 else "1 event waits"
-        states.append(f"Kafka takes nothing: {kafka.state}; {waiting}, the oldest for {span(lag.seconds)}")
+        states.append(f"Kafka takes nothing: {kafka.state}; {_waiting(snapshot)}")
         advice += _advice_on_kafka(snapshot)
     elif lag.seconds > BEHIND_SECONDS:
         states.append(_catching_up(snapshot))
@@ -71,6 +75,14 @@ def losses(counts: Losses) -> list[str]:
     return said
 
 
+def _waiting(snapshot: Snapshot) -> str:
+    lag = snapshot.lag
+    if not lag.events:
+        return "no event waits"
+    number = "1 event waits" if lag.events == 1 else f"{counted(lag.events, 'event')} wait"
+    return f"{number}, the oldest for {span(lag.seconds)}"
+
+
 def _catching_up(snapshot: Snapshot) -> str:
     lag, out = snapshot.lag, snapshot.events.delivered_per_second
     text = f"catching up: {counted(lag.events, 'event')} behind"
@@ -80,6 +92,12 @@ def _catching_up(snapshot: Snapshot) -> str:
     if out <= coming:
         return f"{text}, delivering {out:,.0f}/s while as many come"
     return f"{text}, about {span(lag.events / (out - coming))} to go"
+
+
+def _is_silent(snapshot: Snapshot) -> bool:
+    """Tell whether the manager user may be one without rights: Asterisk logs him in and sends nothing."""
+    up = (snapshot.at_ms - snapshot.began_ms) / 1000
+    return snapshot.source.name == "manager" and not snapshot.events.read and up > SILENT_SECONDS
 
 
 def _advice_on_source(snapshot: Snapshot) -> str:
@@ -95,13 +113,18 @@ def _advice_on_kafka(snapshot: Snapshot) -> list[str]:
     said = ["mend Kafka, then everything is sent by itself: amikafka doctor says what is wrong"]
     if journal is None:
         said.append("keep the files that are not delivered: let no rotation delete them")
-    elif journal.hours_left is None:
+    elif not snapshot.source.healthy or journal.hours_left is None:
         said.append("nothing comes in at present: the journal does not grow")
+    elif journal.hours_left < LITTLE_HOURS and journal.disk_free < journal.max_bytes - snapshot.lag.bytes:
+        said.append(
+            f"the disk of {journal.directory} is full in {span(journal.hours_left * 3600)}, then nothing more"
+            " comes in: free some space"
+        )
     elif journal.hours_left < LITTLE_HOURS:
         said.append(
             f"the journal is full in {span(journal.hours_left * 3600)}, then its oldest events are given up:"
             " [journal] max_bytes, and room on the disk"
         )
     else:
-        said.append(f"the journal has room for {span(journal.hours_left * 3600)} at the present rate")
+        said.append(f"the journal has room for {room(journal.hours_left)} at the present rate")
     return said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
+YEAR = 365 * DAY
 
 
 def span(seconds: float) -> str:
@@ -17,6 +18,11 @@ def span(seconds: float) -> str:
     if whole < 2 * DAY:
         return f"{whole // HOUR} h {whole % HOUR // MINUTE} min"
     return f"{whole // DAY:,} d {whole % DAY // HOUR} h"
+
+
+def room(hours: float) -> str:
+    """Return how long there is room; what few events make of an empty disk is no number to print."""
+    return span(hours * HOUR) if hours * HOUR < YEAR else "more than a year"
 
 
 def size(count: float) -> str:

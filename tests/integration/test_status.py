@@ -134,6 +134,21 @@ def test_no_daemon(world: World) -> None:
     assert "not running" in json.loads(asked.stdout)["problem"]
 
 
+def test_no_daemon_where_there_is_no_configuration_either(tmp_path: Path) -> None:
+    options = ["status", "-c", str(tmp_path / "nowhere.conf"), "--socket", str(tmp_path / "nobody.sock")]
+    asked = subprocess.run(
+        [sys.executable, "-m", "amikafka_tail", *options],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        env=environment(),
+        check=False,
+    )
+    assert asked.returncode == os.EX_UNAVAILABLE
+    assert f"amikafka check -c {tmp_path}/nowhere.conf" in asked.stderr
+    assert "systemctl start amikafka" in asked.stderr
+
+
 def test_what_a_daemon_left_behind_is_said(world: World) -> None:
     world.daemon.configure(world.configuration(brokers=f"127.0.0.1:{free_port()}"))
     world.start()

@@ -246,6 +246,7 @@ class Cluster:
         self.send_error: ClusterError | None = None
         self.read_error: ClusterError | None = None
         self.there: bytes | None = None
+        self.seconds = 0.01
 
     def look(self, topic: str) -> ClusterState:
         if self.look_error:
@@ -259,7 +260,7 @@ class Cluster:
         if self.send_error:
             raise self.send_error
         self.sent.append(value)
-        return Sent(partition=1, offset=42, seconds=0.01)
+        return Sent(partition=1, offset=42, seconds=self.seconds)
 
     def read(self, topic: str, partition: int, offset: int) -> bytes:
         if self.read_error:
@@ -335,6 +336,15 @@ def test_a_topic_that_is_not_as_it_should_be(
     cluster = Cluster(parts=parts)
     cluster.values.update(values)
     assert find(look_at(world, cluster), words).level == level
+
+
+@pytest.mark.usefixtures("reachable")
+def test_a_record_that_took_long_is_said_to_be_slow(world: World) -> None:
+    cluster = Cluster()
+    cluster.seconds = 1.5
+    found = find(look_at(world, cluster), "test record")
+    assert found.level == "warning"
+    assert "that is slow" in found.advice
 
 
 @pytest.mark.usefixtures("reachable")

@@ -24,6 +24,11 @@ def test_all_is_well() -> None:
     assert not verdict.advice
 
 
+@pytest.mark.parametrize(("events", "text"), [(0, "no event waits"), (1, "1 event waits, the oldest for")])
+def test_kafka_is_away_and_hardly_anything_waits(events: int, text: str) -> None:
+    assert f"no broker is reachable; {text}" in judge(changed(kafka=AWAY, lag={"events": events})).state
+
+
 def test_kafka_is_away_and_the_journal_has_room() -> None:
     verdict = judge(changed(kafka=AWAY, lag=BEHIND))
     assert not verdict.healthy
@@ -37,6 +42,38 @@ def test_kafka_is_away_and_the_journal_has_room() -> None:
 def test_kafka_is_away_and_the_journal_is_soon_full() -> None:
     verdict = judge(changed(kafka=AWAY, lag=BEHIND, journal={"hours_left": 0.5}))
     assert "the journal is full in 30 min" in verdict.advice[1]
+
+
+def test_kafka_is_away_and_the_disk_is_full_before_the_journal_is() -> None:
+    # No event is given up then: the recorder waits, and so does Asterisk.
+    verdict = judge(changed(kafka=AWAY, lag=BEHIND, journal={"hours_left": 0.5, "disk_free": 1_000_000}))
+    assert "the disk of /var/lib/amikafka is full in 30 min" in verdict.advice[1]
+    assert "given up" not in verdict.advice[1]
+
+
+def test_kafka_is_away_and_the_disk_is_full() -> None:
+    full = {"state": "No space left on device", "healthy": False}
+    verdict = judge(changed(kafka=AWAY, lag=BEHIND, source=full, journal={"hours_left": 0.0, "disk_free": 0}))
+    assert "free some space" in verdict.advice[0]
+    assert "given up" not in " ".join(verdict.advice)
+
+
+@pytest.mark.parametrize(
+    ("source", "read", "up_ms", "silent"),
+    [
+        ("manager", 0, 90_000, True),
+        ("manager", 0, 30_000, False),
+        ("manager", 1, 90_000, False),
+        ("eventlog", 0, 90_000, False),
+    ],
+)
+def test_a_manager_user_who_is_sent_nothing_is_not_all_well(
+    source: str, read: int, up_ms: int, silent: bool
+) -> None:
+    verdict = judge(changed(source={"name": source}, events={"read": read}, began_ms=WELL.at_ms - up_ms))
+    assert verdict.healthy
+    assert ("not one event has come" in verdict.state) == silent
+    assert ("amikafka doctor" in " ".join(verdict.advice)) == silent
 
 
 def test_kafka_is_away_and_nothing_comes_in() -> None:
@@ -132,6 +169,17 @@ def test_the_screen_of_a_daemon_that_is_well() -> None:
     assert "lag      none" in lines
     assert lines[-1].endswith("warning: Kafka: something (3 times)")
     assert len(lines) <= 24
+
+
+def test_why_nothing_comes_in_is_said_once() -> None:
+    text = " ".join(screen.status(changed(source={"state": "Connection refused", "healthy": False}, said=[])))
+    assert text.count("Connection refused") == 1
+    assert "source   manager: nothing comes in, Asterisk 22.10.1, pbx-01" in text
+
+
+def test_room_for_centuries_is_no_number() -> None:
+    text = " ".join(screen.status(changed(journal={"hours_left": 1e7})))
+    assert "room for more than a year" in text
 
 
 def test_what_asterisk_itself_filters_by_is_said() -> None:
