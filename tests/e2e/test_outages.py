@@ -310,7 +310,8 @@ def test_an_orderly_restart_with_a_descriptor_store_loses_nothing(
                 let_pass(driver, 1)
                 assert subject.stop() == 0
                 let_pass(driver, 1)
-                subject.start()
+                before = len(subject.log)
+                subject.start().wait_for_log("went on with the connection", after=before)
             let_pass(driver, 1)
         wait_for_numbers(reader, range(flood.sent), "upgrade")
         found = numbers(reader.records, "upgrade")
