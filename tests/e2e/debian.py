@@ -127,7 +127,9 @@ class Build:
         shutil.rmtree(self.source / "dist", ignore_errors=True)
         options = "" if check else "nocheck"
         run_in(self.root, "sh", "-ec", f"cd /src && DEB_BUILD_OPTIONS={options} make deb")
-        return sorted(each for each in (self.source / "dist/deb").glob("*.deb") if "-dbgsym_" not in each.name)
+        return sorted(
+            each for each in (self.source / "dist/deb").glob("*.deb") if "-dbgsym_" not in each.name
+        )
 
     def architecture(self) -> str:
         """Return what Debian calls this kind of machine."""

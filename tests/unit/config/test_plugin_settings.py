@@ -166,3 +166,16 @@ def test_a_factory_that_makes_nothing_to_call_names_its_distribution(load: Any) 
 def test_a_source_that_is_none_names_its_distribution(load: Any) -> None:
     with pytest.raises(PluginError, match=r'^amikafka-more 1\.0: the source "odd" is neither'):
         build.source(load("source = odd"), REGISTRY)
+
+
+@pytest.mark.parametrize(
+    ("order", "count"), [("paint, eventfilter", 0), ("eventfilter, paint", 2), ("paint", 2)]
+)
+def test_lines_that_look_at_what_another_filter_has_changed_are_not_for_asterisk(
+    load: Any, order: str, count: int
+) -> None:
+    lines = "eventfilter = A\neventfilter = !B"
+    loaded = load(f"filters = {order}\n{lines}", "push_filters = yes\n")
+    assert len(loaded.pushed) == count
+    said = "push_filters has no effect: the filter paint is asked before eventfilter"
+    assert [remark.startswith(said) for remark in loaded.remarks] == ([] if count else [True])

@@ -373,19 +373,6 @@ def test_the_lines_are_for_asterisk_too_where_that_is_wanted(etc: Path) -> None:
     assert pushed(load(etc, PUSH)) == []
 
 
-def test_lines_that_look_at_what_another_filter_has_changed_stay_here(etc: Path) -> None:
-    registry = plugins.load("redact")
-    file = etc / "ami_kafka.conf"
-    for filters, expected in (("redact, eventfilter", 0), ("eventfilter, redact", 3), ("redact", 3)):
-        file.write_text(f"[general]\nfilters = {filters}\n{LINES}{PUSH}")
-        loaded = settings.load(file, registry)
-        assert len(loaded.pushed) == expected
-        assert len(loaded.remarks) == (not expected)
-    file.write_text(f"[general]\nfilters = redact, eventfilter\n{LINES}{PUSH}")
-    (remark,) = settings.load(file, registry).remarks
-    assert remark.startswith("push_filters has no effect: the filter redact is asked before eventfilter")
-
-
 @pytest.mark.parametrize(
     ("own", "adds_up"),
     [
