@@ -95,6 +95,18 @@ def test_moments_of_every_kind_are_those_of_the_twin(
     see_that_they_are_equal(native, events, identity, key)
 
 
+@pytest.mark.parametrize("digits", range(1, 16))
+@pytest.mark.parametrize("fraction", [None, 0, 1, 2, 3, 4, 6, 9])
+def test_timestamps_of_any_length_are_read_as_by_the_twin(
+    native: Any, digits: int, fraction: int | None
+) -> None:
+    stamp = b"98765432109876543"[:digits] + (b"" if fraction is None else b"." + b"123456789"[:fraction])
+    raws = [
+        HEAD + b"\r\nTimestamp: " + stamp + end for end in (b"", b"\r\n", b"\r\nX: 1", b"\r", b"\rX", b" ")
+    ]
+    see_that_they_are_equal(native, [Event(raw, 0, CAPTURED_MS) for raw in raws])
+
+
 @MANY
 @given(st.lists(similar_events(), min_size=1, max_size=4), IDENTITIES, ANY_KEY)
 def test_events_of_every_kind_have_the_envelope_of_the_twin(
@@ -337,10 +349,16 @@ def test_200_000_events_leave_nothing_behind(native: Any, key: str) -> None:
 
 
 def test_kinds_that_are_forgotten_and_failures_leave_nothing_behind(native: Any) -> None:
+    flag = object()
+
     def learn(_event: Event, head: bytes) -> Any:
         if head.endswith(b"7"):
             raise ZeroDivisionError
-        return kind(name=... if head.endswith(b"8") else b"A", count=() if head.endswith(b"9") else [0])
+        return kind(
+            is_privileged=flag,
+            name=... if head.endswith(b"8") else b"A",
+            count=() if head.endswith(b"9") else [0],
+        )
 
     def work(rounds: int) -> None:
         for _ in range(rounds):
@@ -350,5 +368,5 @@ def test_kinds_that_are_forgotten_and_failures_leave_nothing_behind(native: Any)
                     envelope(Event(b"Event: %d" % number, 0, number))
 
     work(1)
-    with nothing_left(learn, headers_of, native.Envelope):
+    with nothing_left(learn, headers_of, flag, native.Envelope):
         work(10)

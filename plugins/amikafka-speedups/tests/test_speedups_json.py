@@ -145,6 +145,15 @@ def test_an_ordinary_event_is_rendered_without_asking_the_twin(
 
 
 @BOTH
+@pytest.mark.parametrize("byte", range(256))
+def test_every_byte_gives_the_bytes_of_the_twin(native: Any, options: JsonOptions, byte: int) -> None:
+    fast, plain = renderers(native, options, PBX)
+    for text in (bytes([byte]), b"ab%ccd" % byte, b"\xc3%c" % byte):
+        for raw in (b"Event: " + text, b"Event: A\r\nX" + text + b": 1", HEAD + b"X: " + text + b"\r\nX: 2"):
+            assert fast(Event(raw)) == plain(Event(raw))
+
+
+@BOTH
 def test_what_a_dialplan_can_send_gives_the_bytes_of_the_twin(native: Any, options: JsonOptions) -> None:
     for identity in (PBX, NAMELESS):
         fast, plain = renderers(native, options, identity)
@@ -187,6 +196,24 @@ def test_what_is_odd_is_left_to_the_twin(native: Any, raw: bytes) -> None:
     event = Event(raw)
     assert alone(native, exact=exact)(event) == b"as the twin says"
     assert seen == [event]
+
+
+OWN = [b"Timestamp: 1.5", b"SequenceNumber: 4", b"File: cdr.c", b"Line: 12", b"Func: post"]
+
+
+def test_the_name_that_asterisk_puts_behind_its_own_lines_is_known_without_the_twin(native: Any) -> None:
+    plain = renderers(native, LAST, NAMELESS)[1]
+    for count in range(len(OWN) + 1):
+        lines = [b"Event: A", b"Privilege: a", *OWN[:count], b"SystemName: own", b"X: 1", b"SystemName: own"]
+        event = Event(b"\r\n".join(lines))
+        assert alone(native, LAST, NAMELESS)(event) == plain(event)
+
+
+@pytest.mark.parametrize("before", [b"UserEvent: x", b"Timestamps: 1", b"file: a", b"X:", b""], ids=repr)
+def test_a_name_behind_other_lines_is_left_to_the_twin(native: Any, before: bytes) -> None:
+    for lines in ([before], [*OWN, before], [before, *OWN]):
+        event = Event(b"\r\n".join([b"Event: A", b"Privilege: a", *lines, b"SystemName: evil"]))
+        assert alone(native, LAST, NAMELESS, exact=lambda _event: b"asked")(event) == b"asked"
 
 
 @BOTH
