@@ -3,6 +3,7 @@
 from setuptools import Extension, setup
 
 setup(
+    license="Apache-2.0",
     ext_modules=[
         Extension(
             "amikafka_speedups._native",
@@ -17,5 +18,5 @@ setup(
                 "-Wno-missing-field-initializers",
             ],
         )
-    ]
+    ],
 )
