@@ -27,7 +27,7 @@ from amikafka_tail.sources.replayable import Reader, Unpublishable
 from amikafka_tail.stall import Stall
 from amikafka_tail.transactions import Transactions
 
-MAX_UNDELIVERED = 32 * 1024 * 1024
+MAX_UNDELIVERED = 8 * 1024 * 1024
 """How far reading may run ahead of the checkpoint, in bytes: bounds memory where events are large."""
 FIRST_RETRY, LONGEST_RETRY = 1.0, 30.0
 """Seconds to wait before going on after a failure: doubled each time, until something is delivered."""

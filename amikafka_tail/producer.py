@@ -25,7 +25,7 @@ __all__ = [
     "libraries",
 ]
 
-MAX_IN_FLIGHT = 10_000
+MAX_IN_FLIGHT = 8_000
 """Messages handed to librdkafka and not yet reported: each costs about 1,700 bytes of memory."""
 
 STATISTICS_INTERVAL, STATISTICS_INTERVAL_MS = "statistics.interval.ms", 5000
