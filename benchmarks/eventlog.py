@@ -1,6 +1,6 @@
 """How fast a large debug event log is caught up with, beside other ways to carry a file to Kafka.
 
-    python benchmarks/eventlog.py [--events N] [--runs N]
+    python -m benchmarks eventlog
 
 `amikafka replay --from eventlog` finds the events, drops the copies that a second manager session left,
 and publishes each as JSON with eight headers. `kcat -P -l` and rsyslog (imfile, omkafka) carry the same file
@@ -10,22 +10,23 @@ turns; each has ended when the last of its messages is acknowledged. What is not
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import resource
 import shutil
-import statistics
 import subprocess
-import sys
 import tempfile
 import time
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import harness
+from benchmarks.figures import Table, by_turns, figure, say
+from benchmarks.harness import mock_kafka, recorded_events
+from benchmarks.plan import Plan
 
-from amikafka_tail.producer import libraries
+EVENTS = 100_000
 
 RSYSLOG = """
 global(workDirectory="{directory}")
@@ -50,7 +51,7 @@ class Run(NamedTuple):
 
 def write_log(path: Path, count: int) -> int:
     """Write `count` events of a recorded mix, each for two sessions; return the file's size."""
-    events = [event for event in harness.recorded_events() if b"\r\nSystemName: " in event]
+    events = [event for event in recorded_events() if b"\r\nSystemName: " in event]
     with path.open("wb") as file:
         for number in range(count):
             event = events[number % len(events)].lstrip(b"\r\n")
@@ -66,11 +67,11 @@ def write_log(path: Path, count: int) -> int:
     return path.stat().st_size
 
 
-def measure(command: list[str], directory: Path) -> Run:
+def measure(command: list[str], directory: Path, environment: Mapping[str, str] | None = None) -> Run:
     """Run a command to its end."""
     started = time.monotonic()
     with (directory / "output").open("wb") as out:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environment)
         _, status, used = os.wait4(process.pid, 0)
     seconds = time.monotonic() - started
     if status:
@@ -111,51 +112,40 @@ def _offset(state: Path) -> int:
     return 0
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--events", type=int, default=200_000)
-    parser.add_argument("--runs", type=int, default=3)
-    options = parser.parse_args()
-    print(f"{sys.version.split()[0]} ({sys.executable}), {libraries()}")
-    with tempfile.TemporaryDirectory(prefix="amikafka-bench-") as name, harness.mock_kafka() as brokers:
+def run(plan: Plan) -> list[Table]:
+    """Carry the same file in each way."""
+    with tempfile.TemporaryDirectory(prefix="amikafka-bench-") as name, mock_kafka() as brokers:
         directory = Path(name)
         log = directory / "full"
-        size = write_log(log, options.events)
+        count = plan.count(EVENTS)
+        size = write_log(log, count)
         configuration = directory / "ami_kafka.conf"
         configuration.write_text(f"[kafka]\nbrokers = {brokers}\ntopic = bench\n")
-        print(f"{size / 1e6:.0f} MB, {options.events} events, each there twice")
-        replay = [sys.executable, "-m", "amikafka_tail", "replay"]
-        ways = {
-            "amikafka": lambda: measure(
-                [*replay, "-c", str(configuration), "--from", "eventlog", str(log)],
-                directory,
+        arguments = ("replay", "-c", str(configuration), "--from", "eventlog", str(log))
+        ways: dict[str, Callable[[], Run]] = {}
+        for subject in filter(None, (plan.floor, plan.with_speedups(plan.floor))):
+            command = subject.command("-m", "amikafka_tail", *arguments)
+            ways[f"amikafka replay, {subject.name}"] = partial(
+                measure, command, directory, subject.environment()
             )
-        }
         if shutil.which("kcat"):
-            ways["kcat -P -l"] = lambda: measure(
-                ["kcat", "-P", "-b", brokers, "-t", "bench", "-l", str(log)], directory
-            )
+            kcat = ["kcat", "-P", "-b", brokers, "-t", "bench", "-l", str(log)]
+            ways["kcat -P -l, every line a message"] = partial(measure, kcat, directory)
         if shutil.which("rsyslogd"):
-            ways["rsyslog"] = lambda: measure_rsyslog(directory, log, brokers, size)
-        print("              run   MB/s  events/s  CPU s  peak MB")
-        runs: dict[str, list[Run]] = {way: [] for way in ways}
-        for number in range(1, options.runs + 1):
-            for way, run in ways.items():
-                runs[way].append(run())
-                show(way, str(number), runs[way][-1], size, options.events)
-        for way, done in runs.items():
-            show(way, "med", Run(*map(statistics.median, zip(*done, strict=True))), size, options.events)
-
-
-def show(way: str, number: str, run: Run, size: int, events: int) -> None:
-    print(
-        f"{way:12} {number:>4}  {size / run.seconds / 1e6:5.1f}  {events / run.seconds:8.0f}"
-        f"  {run.cpu:5.1f}  {run.peak_mb:7.1f}",
-        flush=True,
+            ways["rsyslog, every line a message"] = partial(measure_rsyslog, directory, log, brokers, size)
+        runs = by_turns(ways, plan.turns, show=lambda name, run: say(f"  {name:40} {run.seconds:6.1f} s"))
+    table = Table(
+        "eventlog",
+        "Catching up with a debug event log",
+        ("", "MB/s", "events/s", "CPU s", "peak memory, MB"),
+        ("", ".1f", ".0f", ".1f", ".0f"),
+        f"{size / 1e6:.0f} MB, {count:,} events, each there for two sessions; from the start of the process;"
+        f" a mock broker in another process; medians of {plan.turns} runs by turns. The others carry lines as"
+        " they are, about twenty messages an event: nothing left out, no event found.",
     )
-
-
-if __name__ == "__main__":
-    main()
+    for name, found in runs.items():
+        seconds = [run.seconds for run in found]
+        events = figure([count / each for each in seconds]) if name.startswith("amikafka") else "-"
+        cpu, peak = figure([run.cpu for run in found]), figure([run.peak_mb for run in found])
+        table.add(name, figure([size / each / 1e6 for each in seconds]), events, cpu, peak)
+    return [table]
