@@ -47,10 +47,12 @@ faults: $(BIN)/.plugins  ## a campaign of faults: SEED=1 MINUTES=10 FAULTS="--ex
 fuzz: $(BIN)/.plugins  ## the property tests with many more inputs each: INPUTS=20000
 	AMIKAFKA_FUZZ_INPUTS=$(or $(INPUTS),20000) $(BIN)/pytest --numprocesses 4 --timeout 7200 tests/property
 
-bench: $(BIN)/.ready  ## figures: see benchmarks/README.md
-	$(BIN)/python benchmarks/throughput.py
-	$(BIN)/python benchmarks/latency.py
-	$(BIN)/python benchmarks/eventlog.py
+$(BIN)/.bench: $(BIN)/.plugins
+	$(PIP) --editable '.[bench]'
+	touch $@
+
+bench: $(BIN)/.bench  ## figures, into docs/performance.md, on a quiet machine: BENCH="headline --quick"
+	$(BIN)/python -m benchmarks $(BENCH)
 
 deb:  ## the Debian packages, into dist/deb; needs their Build-Depends: packaging/debian/control
 	packaging/build-deb dist/deb

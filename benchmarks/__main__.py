@@ -20,6 +20,7 @@ from benchmarks import (
     footprint,
     latency,
     pbx,
+    profile,
     report,
     stages,
     subjects,
@@ -31,6 +32,7 @@ from benchmarks.plan import Plan
 
 PARTS: dict[str, Callable[[Plan], list[Table]]] = {
     "stages": stages.run,
+    "profile": profile.run,
     "headline": throughput.headline,
     "variants": throughput.variants,
     "catch-up": catch_up.run,

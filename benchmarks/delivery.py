@@ -84,11 +84,12 @@ def run(plan: Plan) -> list[Table]:
         ("delivery", "events/s", "to at_least_once"),
         ("", ".0f", ".2f"),
         f"{count:,} events of a journal, from the daemon's start until a consumer of what is committed has"
-        f" seen the last; {plan.floor.name}; the consumer shares the machine. Medians of {plan.turns} runs by"
+        f" seen the last; the consumer shares the machine. Medians of {plan.turns} runs by"
         " turns.",
     )
     rates = {name: [run.events_per_second for run in found] for name, found in runs.items()}
     for name in DELIVERIES:
         base = rates[DELIVERIES[0]]
-        table.add(name, figure(rates[name]), "-" if name == DELIVERIES[0] else ratio(rates[name], base))
+        compared = "-" if name == DELIVERIES[0] else ratio(rates[name], base)
+        table.add(f"{name}, {plan.floor.name}", figure(rates[name]), compared)
     return [table]

@@ -16,7 +16,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ from benchmarks import native
 from benchmarks.figures import Table, by_turns, figure, ratio, say
 from benchmarks.harness import Daemon, Setting, cpu_seconds, import_end_to_end, mock_kafka, wait
 from benchmarks.plan import Plan
+from benchmarks.subjects import Subject
 
 if TYPE_CHECKING:
     from asterisk import Asterisk
@@ -110,31 +111,26 @@ def _listener(stage: Stage) -> Iterator[None]:
 
 
 @contextmanager
-def _amikafka(stage: Stage, *, with_speedups: bool = False, reachable: bool = True) -> Iterator[None]:
-    subject = stage.plan.floor
-    if with_speedups:
-        subject = stage.plan.with_speedups(subject) or subject
-    with tempfile.TemporaryDirectory(prefix="amikafka-bench-") as name:
-        setting = Setting(port=stage.asterisk.port, user=USER, secret=SECRET)
-        if not reachable:
-            with Daemon(subject, Path(name), setting) as daemon:
-                wait(lambda: daemon.recorded() or None, log=daemon.log)
-                yield
-            return
-        with mock_kafka() as brokers:
-            setting = Setting(port=stage.asterisk.port, user=USER, secret=SECRET, brokers=brokers)
-            with Daemon(subject, Path(name), setting) as daemon:
-                wait(lambda: daemon.recorded() or None, log=daemon.log)
-                yield
+def _amikafka(subject: Subject, stage: Stage, *, reachable: bool = True) -> Iterator[None]:
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="amikafka-bench-")))
+        brokers = stack.enter_context(mock_kafka()) if reachable else AWAY
+        setting = Setting(port=stage.asterisk.port, user=USER, secret=SECRET, brokers=brokers)
+        daemon = stack.enter_context(Daemon(subject, directory, setting))
+        wait(lambda: daemon.recorded() or None, log=daemon.log)
+        yield
 
 
 def _ways(stage: Stage) -> dict[str, Callable[[Stage], Any]]:
     """Return what is attached, by name."""
     floor = stage.plan.floor
-    ways: dict[str, Callable[[Stage], Any]] = {LISTENER: _listener, f"amikafka ({floor.name})": _amikafka}
-    if stage.plan.with_speedups(floor):
-        ways["amikafka with speedups"] = partial(_amikafka, with_speedups=True)
-    ways["amikafka, Kafka away"] = partial(_amikafka, reachable=False)
+    ways: dict[str, Callable[[Stage], Any]] = {
+        LISTENER: _listener,
+        f"amikafka, {floor.name}": partial(_amikafka, floor),
+        "amikafka, Kafka away": partial(_amikafka, floor, reachable=False),
+    }
+    if faster := stage.plan.with_speedups(floor):
+        ways[f"amikafka, {faster.name}"] = partial(_amikafka, faster)
     return ways
 
 
@@ -178,8 +174,8 @@ def run(plan: Plan) -> list[Table]:
             "Asterisk flooded with UserEvents, on a core of its own",
             ("attached", "events/s", "Asterisk's CPU per event, µs", "events/s", "CPU"),
             ("", ".0f", ".1f", ".3f", ".3f"),
-            f"{plan.count(FLOOD):,} events of {LINES} lines; medians of {plan.headline_turns} runs by turns; the"
-            " last columns to the listener's. Everything else shares the other cores.",
+            f"{plan.count(FLOOD):,} events of {LINES} lines; medians of {plan.headline_turns} runs by turns;"
+            " the last columns to the listener's. Everything else shares the other cores.",
         )
         if len(cores) > 1:
             stage.confine({cores[0]})
@@ -202,8 +198,8 @@ def run(plan: Plan) -> list[Table]:
             f"{CALLS_PER_SECOND} calls a second",
             ("attached", "calls/s", "Asterisk's CPU per call, µs", "calls/s", "CPU"),
             ("", ".1f", ".0f", ".3f", ".3f"),
-            "Plain calls, answered ones, and dialled ones, nobody confined; until the last is over; medians of"
-            f" {CALL_TURNS} runs by turns; the last columns to the listener's.",
+            "Plain calls, answered ones, and dialled ones, nobody confined; until the last is over; medians"
+            f" of {CALL_TURNS} runs by turns; the last columns to the listener's.",
         )
         tables.append(_table(stage, calls, _calls, min(CALL_TURNS, plan.headline_turns)))
         return tables

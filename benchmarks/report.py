@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import charts
+from benchmarks import charts, targets
 from benchmarks.figures import Figure, Table, loaded
 from benchmarks.subjects import ROOT, distribution
 
@@ -68,6 +68,8 @@ def _section(match: re.Match[str], tables: Mapping[str, tuple[Table, Mapping[str
             *map("- {}".format, result["subjects"]),
         ]
         return begin + "\n".join([*lines, "", end])
+    if name == "targets":
+        return begin + targets.table({name: table for name, (table, _) in tables.items()}).markdown() + end
     if name not in tables:
         return match[0]
     return begin + tables[name][0].markdown() + end
