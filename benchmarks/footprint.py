@@ -27,8 +27,8 @@ from benchmarks.plan import Plan
 from benchmarks.subjects import Subject
 
 IDLE_SECONDS = 30
-SETTLE_SECONDS = 6
-"""After the last event: so long the loop looks for more often than it will."""
+SETTLE_SECONDS = 15
+"""After the last event: until then the loop looks for reports more often."""
 STARTS = 11
 AWAY = "127.0.0.1:1"
 """A broker that nobody is."""
@@ -81,7 +81,8 @@ def _connected(stack: ExitStack, subject: Subject, *, reachable: bool) -> Daemon
     brokers = stack.enter_context(mock_kafka()) if reachable else AWAY
     asterisk = stack.enter_context(player(recorded_events(), 0))
     directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="amikafka-bench-")))
-    daemon = stack.enter_context(Daemon(subject, directory, Setting(brokers=brokers, port=asterisk.port)))
+    setting = Setting(brokers=brokers, port=asterisk.port, fsync_interval=1)
+    daemon = stack.enter_context(Daemon(subject, directory, setting))
     wait(lambda: daemon.recorded() or None, log=daemon.log)
     return daemon
 

@@ -42,7 +42,7 @@ secret = {secret}
 auth = plain
 [journal]
 directory = {directory}
-fsync_interval = 0.1
+fsync_interval = {fsync_interval}
 """
 WARM_UP = 2_000
 """Events that are carried before anything is measured: connections are made, and a topic's leader found."""
@@ -235,6 +235,8 @@ class Setting:
     port: int = 1
     user: str = "bench"
     secret: str = "bench"
+    fsync_interval: float = 0.1
+    """How often the checkpoint is stored, by which the end of a run is seen; the daemon's default is 1 s."""
 
     def text(self, directory: Path) -> str:
         return CONFIGURATION.format(
@@ -246,6 +248,7 @@ class Setting:
             port=self.port,
             user=self.user,
             secret=self.secret,
+            fsync_interval=self.fsync_interval,
             directory=directory,
         )
 
