@@ -3,17 +3,25 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/pip install --quiet --disable-pip-version-check
-PLUGINS = $(wildcard plugins/*)
+SPEEDUPS = plugins/amikafka-speedups
+PLUGINS = $(filter-out $(SPEEDUPS),$(wildcard plugins/*))
 
-.PHONY: demo test docs e2e faults fuzz bench deb apt-repo lint format clean
+.PHONY: demo test docs e2e faults fuzz sanitize bench deb apt-repo lint format clean
 
 $(BIN)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --editable '.[test]'
 	touch $@
 
-$(BIN)/.plugins: $(BIN)/.ready $(PLUGINS:=/pyproject.toml)
+$(BIN)/.plugins: $(BIN)/.ready $(BIN)/.speedups $(PLUGINS:=/pyproject.toml)
 	$(PIP) --editable '.[test]' $(foreach plugin,$(PLUGINS),--editable '$(plugin)[test]')
+	touch $@
+
+# Python does the same alone, so a machine that cannot build this one does without.
+$(BIN)/.speedups: $(BIN)/.ready $(wildcard $(SPEEDUPS)/*.py $(SPEEDUPS)/*.toml $(SPEEDUPS)/src/native/*)
+	@mkdir -p build
+	@$(PIP) --editable '$(SPEEDUPS)[test]' > build/speedups.log 2>&1 \
+		|| echo "amikafka-speedups is left out: no C compiler, or no headers of Python (build/speedups.log has more; to try again: rm $@)"
 	touch $@
 
 demo: $(BIN)/.ready  ## the main job on screen, nothing else installed
@@ -45,7 +53,10 @@ faults: $(BIN)/.plugins  ## a campaign of faults: SEED=1 MINUTES=10 FAULTS="--ex
 		--seed $(SEED) --minutes $(MINUTES) $(FAULTS)
 
 fuzz: $(BIN)/.plugins  ## the property tests with many more inputs each: INPUTS=20000
-	AMIKAFKA_FUZZ_INPUTS=$(or $(INPUTS),20000) $(BIN)/pytest --numprocesses 4 --timeout 7200 tests/property
+	AMIKAFKA_FUZZ_INPUTS=$(or $(INPUTS),20000) $(BIN)/pytest --numprocesses 4 --timeout 7200 tests/property $(SPEEDUPS)
+
+sanitize: $(BIN)/.plugins  ## the tests of amikafka-speedups with AddressSanitizer and UndefinedBehaviorSanitizer
+	$(SPEEDUPS)/sanitize $(BIN)/python
 
 $(BIN)/.bench: $(BIN)/.plugins
 	$(PIP) --editable '.[bench]'
@@ -65,4 +76,4 @@ format: $(BIN)/.ready
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist $(SPEEDUPS)/build $(SPEEDUPS)/src/amikafka_speedups/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis

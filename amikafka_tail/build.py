@@ -23,7 +23,7 @@ from amikafka_tail.metrics import KindCounts
 from amikafka_tail.payload import FormatContext
 from amikafka_tail.plugins import Registration, Registry
 from amikafka_tail.producer import Producer, TransactionalProducer
-from amikafka_tail.sources.live import Connection, LiveSource
+from amikafka_tail.sources.live import Connection, Filterable, LiveSource
 from amikafka_tail.sources.replayable import ReplayableSource
 from amikafka_tail.transactions import Transactions
 
@@ -41,7 +41,7 @@ def source(settings: Settings, registry: Registry) -> LiveSource | ReplayableSou
             f'{registration.origin}: the source "{registration.name}" is neither a LiveSource nor a'
             f" ReplayableSource: {type(made).__name__}"
         )
-    return made
+    return made.filtered(settings.pushed) if settings.pushed and isinstance(made, Filterable) else made
 
 
 def _made(settings: Settings, registration: Registration, *arguments: object) -> Any:
@@ -54,8 +54,10 @@ def _made(settings: Settings, registration: Registration, *arguments: object) ->
 
 
 def source_key(settings: Settings) -> str:
-    """Return a name for what the source is connected to, the same as long as its options are."""
+    """Return a name for what the source is connected to, the same as long as its options and filters are."""
     what = f"{settings.source} {settings.source_options!r}"
+    if settings.pushed:
+        what += f" {[(line.criteria, line.pattern) for line in settings.pushed]!r}"
     return f"{settings.source}-{hashlib.sha256(what.encode()).hexdigest()[:12]}"
 
 

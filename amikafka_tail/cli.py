@@ -24,8 +24,10 @@ from amikafka_tail import (
     reloads,
     replay,
     secrecy,
+    speedups,
     template,
 )
+from amikafka_tail.compare import command as compare_command
 from amikafka_tail.config import settings
 from amikafka_tail.config.options import unknown
 from amikafka_tail.config.settings import Settings
@@ -59,9 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except AmikafkaError as error:
         lines = str(error).splitlines()
         for line in lines[:MOST_LINES]:
-            print(f"amikafka: {logs.printable(line)}", file=sys.stderr)
+            logs.complain(line)
         if len(lines) > MOST_LINES:
-            print(f"amikafka: ... and {len(lines) - MOST_LINES} more", file=sys.stderr)
+            logs.complain(f"... and {len(lines) - MOST_LINES} more")
         return error.exit_code
     except BrokenPipeError:
         # Whoever read our output has gone; Python would complain again when it closes standard output.
@@ -70,16 +72,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except OSError as error:
-        print(f"amikafka: {error.filename or 'input or output'}: {error.strerror}", file=sys.stderr)
+        logs.complain(f"{error.filename or 'input or output'}: {error.strerror}")
         return os.EX_IOERR
     except Exception as error:
         log.debug("internal error", exc_info=True)
-        print(
-            f"amikafka: internal error: {type(error).__name__}: {error}"
-            " (log_level = debug shows where; please report it)",
-            file=sys.stderr,
+        logs.complain(
+            f"internal error: {type(error).__name__}: {error}"
+            " (log_level = debug shows where; please report it)"
         )
         return os.EX_SOFTWARE
+    finally:
+        logs.tell_of_storms(at_once=True)
     return code
 
 
@@ -242,6 +245,7 @@ def show_plugins(_options: argparse.Namespace) -> int:
     """Show what is installed, and what is wrong with what cannot be loaded."""
     registry, problems = plugins.discover()
     print(plugin_commands.table(registry))
+    print(f"\nspeedups: {speedups.found()}")
     for problem in problems:
         print(f"amikafka: {problem}", file=sys.stderr)
     return os.EX_CONFIG if problems else 0
@@ -297,7 +301,8 @@ def _parser() -> argparse.ArgumentParser:
         description="Carries every event of an Asterisk PBX to Apache Kafka.",
         epilog="Exit codes are those of sysexits.h: 78 configuration, 69 unavailable, 77 permission.",
     )
-    parser.add_argument("--version", action="version", version=f"amikafka {__version__} ({libraries()})")
+    versions = f"amikafka {__version__} ({libraries()}, speedups {speedups.found().used})"
+    parser.add_argument("--version", action="version", version=versions)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     def add(name: str, command: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
@@ -325,6 +330,7 @@ def _parser() -> argparse.ArgumentParser:
     tap_command.add_to(add, add_configuration)
     doctor_command.add_to(add, add_configuration)
     kafka_commands.add_to(add, add_configuration)
+    compare_command.add_to(add, add_configuration)
     replaying = add("replay", replay_command, "publish captured AMI streams through the same pipeline")
     add_configuration(replaying)
     replaying.add_argument(

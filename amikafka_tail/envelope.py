@@ -33,7 +33,7 @@ class _Kind:
         self.category = category
         self.count = count
         self.is_privileged = is_privileged
-        self.second = -1
+        self.second: int | None = None
         self.headers: Headers = []
 
 

@@ -75,6 +75,10 @@ class LoginRefused(SourceDisconnected):
     exit_code = os.EX_NOPERM
 
 
+class AlreadyLoggedIn(LoginRefused):
+    """The user may be logged in only once, and is."""
+
+
 class InputError(AmikafkaError):
     """A file named on the command line cannot be read."""
 

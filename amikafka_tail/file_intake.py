@@ -29,6 +29,7 @@ class FileIntake:
 
     start = 0
     fixed_offsets = False
+    pushed_filters = 0
 
     def __init__(
         self,

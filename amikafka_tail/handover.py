@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import MutableMapping
+from collections.abc import Iterable, MutableMapping, Sequence
 
 FIRST_DESCRIPTOR = 3
 
@@ -55,3 +55,10 @@ def take_descriptors(environment: MutableMapping[str, str]) -> dict[str, int]:
         os.set_inheritable(descriptor, False)
         taken[names[offset] if offset < len(names) else f"unnamed-{offset}"] = descriptor
     return taken
+
+
+def whole(names: Iterable[str], parts: Sequence[str]) -> list[str]:
+    """Return the keys of which every part was handed over, under the names `<key>-<part>`."""
+    handed = set(names)
+    keys = [name.removesuffix(f"-{parts[0]}") for name in handed if name.endswith(f"-{parts[0]}")]
+    return [key for key in keys if handed.issuperset(f"{key}-{part}" for part in parts)]

@@ -49,6 +49,11 @@ class Intake(Protocol):
         ...
 
     @property
+    def pushed_filters(self) -> int:
+        """By how many filters Asterisk itself decides what to send."""
+        ...
+
+    @property
     def held(self) -> int | None:
         """Bytes in the journal, `None` where there is none."""
         ...

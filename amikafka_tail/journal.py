@@ -57,6 +57,8 @@ class _Connection(NamedTuple):
     lost_ms: int = 0
     """Since when there had been no connection; 0 where there had been one until then, or never."""
     begun_ms: int = 0
+    filters: int = 0
+    """By how many filters Asterisk decided what to send."""
 
 
 class Journal:
@@ -138,13 +140,16 @@ class Journal:
         write_at(segment.fd, data, segment.end - segment.start)
         segment.end += len(data)
 
-    def begin_connection(self, identity: Identity, now_ms: int, *, lost_ms: int = 0) -> None:
+    def begin_connection(
+        self, identity: Identity, now_ms: int, *, lost_ms: int = 0, filters: int = 0
+    ) -> None:
         """Mark that another connection begins here, and who the Asterisk behind it is. Raises `OSError`.
 
-        `lost_ms` is when the one before was lost, 0 where nothing can be missing.
+        `lost_ms` is when the one before was lost, 0 where nothing can be missing; `filters` says by how many
+        filters Asterisk decides what to send on it.
         """
         # The note first: a boundary without one would be taken for garbage from the network.
-        connection = _Connection(self.end, identity, lost_ms, now_ms)
+        connection = _Connection(self.end, identity, lost_ms, now_ms, filters)
         line = _note_of(connection)
         file = os.open(self._notes, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
         try:
@@ -263,8 +268,17 @@ class Journal:
 
     def identity_at(self, position: int) -> Identity | None:
         """Return who the Asterisk was whose bytes stand at `position`, `None` where nothing is known."""
+        connection = self._connection_at(position)
+        return connection.identity if connection else None
+
+    def filters_at(self, position: int) -> int:
+        """Return by how many filters Asterisk decided what to send of what stands at `position`."""
+        connection = self._connection_at(position)
+        return connection.filters if connection else 0
+
+    def _connection_at(self, position: int) -> _Connection | None:
         index = bisect_right(self._connections, position, key=itemgetter(0))
-        return self._connections[index - 1].identity if index else None
+        return self._connections[index - 1] if index else None
 
     def connection_in(self, start: int, end: int) -> int | None:
         """Return the offset of the first connection that begins between two offsets."""
@@ -351,7 +365,8 @@ class Journal:
                 fields = json.loads(line)
                 offset = int(fields.pop("offset"))
                 lost_ms, begun_ms = int(fields.pop("lost_ms", 0)), int(fields.pop("begun_ms", 0))
-                connections.append(_Connection(offset, Identity(**fields), lost_ms, begun_ms))
+                filters = int(fields.pop("filters", 0))
+                connections.append(_Connection(offset, Identity(**fields), lost_ms, begun_ms, filters))
         needed = [each for each in connections if each.offset > self.start]
         current = [each for each in connections if each.offset <= self.start][-1:]
         connections = current + needed
@@ -390,6 +405,8 @@ def _note_of(connection: _Connection) -> str:
     noted = {"offset": connection.offset, **asdict(connection.identity)}
     if connection.lost_ms:
         noted |= {"lost_ms": connection.lost_ms, "begun_ms": connection.begun_ms}
+    if connection.filters:
+        noted["filters"] = connection.filters
     return json.dumps(noted) + "\n"
 
 

@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from typing import Any
 
 from amikafka_tail import build
 from amikafka_tail.checkpoint import Checkpoint
@@ -87,6 +88,11 @@ class LiveIntake:
         return self._journal.identity_at(self._journal.end)
 
     @property
+    def pushed_filters(self) -> int:
+        """By how many filters Asterisk decides what to send on the last connection."""
+        return self._journal.filters_at(self._journal.end)
+
+    @property
     def held(self) -> int:
         """Bytes in the journal."""
         return self._journal.size
@@ -160,7 +166,7 @@ class LiveIntake:
     def reload(self, settings: Settings) -> None:
         """Connect anew where the source has changed."""
         previous, self._settings = self._settings, settings
-        if (settings.source, settings.source_options) != (previous.source, previous.source_options):
+        if _connected_to(settings) != _connected_to(previous):
             source = build.source(settings, self._registry)
             assert isinstance(source, LiveSource)
             self._recorder.replace_source(source, build.source_key(settings))
@@ -176,3 +182,7 @@ class LiveIntake:
     def close(self) -> None:
         """Close the journal."""
         self._journal.close()
+
+
+def _connected_to(settings: Settings) -> tuple[Any, ...]:
+    return settings.source, settings.source_options, settings.pushed

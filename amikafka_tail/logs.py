@@ -1,4 +1,4 @@
-"""Logging: to the journal with priorities under systemd, else to the terminal; a storm is folded."""
+"""Logging: under systemd to the journal with priorities and fields, else to the terminal, and no storm."""
 
 from __future__ import annotations
 
@@ -7,44 +7,20 @@ import logging
 import os
 import re
 import sys
-import time
 from collections import deque
-from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
+
+from amikafka_tail import journald
+from amikafka_tail.folding import FoldRepeats
+from amikafka_tail.journald import PRIORITIES, JournalHandler
 
 ROOT = "amikafka"
 SILENT = logging.CRITICAL + 1
-_PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
+MOST_TEXT = 16_000
+"""Characters of a message; a plugin's exception may hold a whole event."""
 # C0, DEL and C1 of ECMA-48, but for the newline and the tab.
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code not in (9, 10)}
-
-
-class FoldRepeats(logging.Filter):
-    """Lets a message through `burst` times in `seconds`, then says once how many more there were.
-
-    Messages are the same when their text before formatting is.
-    """
-
-    def __init__(
-        self, burst: int = 10, seconds: float = 60.0, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        super().__init__()
-        self._burst = burst
-        self._seconds = seconds
-        self._clock = clock
-        self._seen: dict[tuple[str, int], tuple[float, int]] = {}
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Tell whether to write a record; add the count of those folded before it."""
-        key = (record.msg if isinstance(record.msg, str) else "", record.levelno)
-        now = self._clock()
-        since, count = self._seen.get(key, (now, 0))
-        if now - since >= self._seconds:
-            if count > self._burst:
-                record.msg = f"{record.msg} (and {count - self._burst} more like this in {now - since:.0f} s)"
-            since, count = now, 0
-        self._seen[key] = (since, count + 1)
-        return count < self._burst
 
 
 class Remembered(NamedTuple):
@@ -65,7 +41,7 @@ class Recent(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Remember a record. Its numbers may differ from those of the one before: the text is the newer."""
-        text = printable(record.getMessage())
+        text = printable(record.getMessage()[:MOST_TEXT])
         times = 1
         if self._last and _words(self._last[-1].text) == _words(text):
             times += self._last.pop().times
@@ -91,32 +67,40 @@ def printable(text: str) -> str:
 
 
 class _Formatter(logging.Formatter):
-    """Lets no control character through, wherever in a message it came from."""
+    """Lets no control character through, wherever in a message it came from, and no endless text."""
 
     default_msec_format = "%s.%03d"
 
     def format(self, record: logging.LogRecord) -> str:
-        return printable(super().format(record))
+        text = printable(super().format(record))
+        more = len(text) - MOST_TEXT
+        return f"{text[:MOST_TEXT]} ... and {more} more characters" if more > 0 else text
 
 
 class _PriorityFormatter(_Formatter):
     """Puts the syslog priority in front, which the systemd journal reads and removes (sd-daemon(3))."""
 
     def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record).replace("\n", f"\n<{_PRIORITIES[record.levelno]}>")
-        return f"<{_PRIORITIES[record.levelno]}>{text}"
+        priority = f"<{PRIORITIES.get(record.levelno, 6)}>"
+        return priority + super().format(record).replace("\n", f"\n{priority}")
 
 
-def set_up(level: str = "info") -> None:
-    """Send the log to standard error. Called once, by the command."""
-    handler = logging.StreamHandler(sys.stderr)
-    if "JOURNAL_STREAM" in os.environ:
-        handler.setFormatter(_PriorityFormatter("%(message)s"))
+def set_up(level: str = "info", *, journal: Path = journald.SOCKET) -> None:
+    """Send the log to where standard error leads; `journal` is journald's socket. Called by the command."""
+    handler: logging.Handler = logging.StreamHandler(sys.stderr)
+    if journald.is_standard_error(os.environ):
+        handler.setFormatter(_PriorityFormatter())
+        handler = JournalHandler(journal, instead=handler)
+        handler.setFormatter(_Formatter())
     else:
         handler.setFormatter(_Formatter("%(asctime)s %(levelname)-7s %(message)s"))
     handler.addFilter(FoldRepeats())
     logger = logging.getLogger(ROOT)
-    logger.handlers = [handler, recent]
+    for before in logger.handlers:
+        if before is not recent:
+            before.close()
+    # The count of what was folded is for the log alone.
+    logger.handlers = [recent, handler]
     logger.propagate = False
     set_level(level)
 
@@ -126,3 +110,24 @@ def set_level(level: str) -> None:
     logging.getLogger(ROOT).setLevel(level.upper())
     # librdkafka tells of every connection it loses; what matters of it, fatal errors too, comes as errors.
     logging.getLogger(f"{ROOT}.librdkafka").setLevel(logging.DEBUG if level == "debug" else SILENT)
+
+
+def tell_of_storms(*, at_once: bool = False) -> None:
+    """Write how many messages were folded in storms that are over; with `at_once`, in the others too."""
+    for handler in logging.getLogger(ROOT).handlers:
+        for each in handler.filters:
+            if isinstance(each, FoldRepeats):
+                for record in each.ended(at_once=at_once):
+                    if logging.getLogger(record.name).isEnabledFor(record.levelno):
+                        handler.handle(record)
+
+
+def complain(text: str) -> None:
+    """Say why a command cannot go on: on standard error or, where that is the journal, as an error there."""
+    if not journald.is_standard_error(os.environ):
+        sys.stderr.write(f"{journald.IDENTIFIER}: {printable(text)}\n")
+        return
+    logger = logging.getLogger(ROOT)
+    if not logger.handlers:
+        set_up()
+    logger.error("%s", text)

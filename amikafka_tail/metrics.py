@@ -40,7 +40,7 @@ class Counters:
     events: int = 0
     """Events read from the source."""
     filtered: int = 0
-    """Events that a filter kept back."""
+    """Events that a filter kept back here; what Asterisk itself kept back never came."""
     sent: int = 0
     """Messages handed to the producer, resends included."""
     delivered: int = 0

@@ -48,6 +48,10 @@ class Stream(Protocol):
     def identity_at(self, position: int) -> Identity | None:
         """Return who the Asterisk was whose bytes stand at `position`."""
 
+    def filters_at(self, position: int) -> int:
+        """Return by how many filters Asterisk decided what to send of what stands at `position`."""
+        ...
+
     def connection_in(self, start: int, end: int) -> int | None:
         """Return the offset of the first connection that begins between two offsets: a NUL stands there."""
 
@@ -198,13 +202,17 @@ class StreamReader:
     ) -> Iterator[Event | Unpublishable]:
         """Tell the events from whatever else is in the stream, each with its position and capture time."""
         moments = self._moments
+        # What Asterisk was asked to keep back is not lost, though its number is missing.
+        numbered = not self._stream.filters_at(position)
+        if not numbered:
+            self._sequence = Sequence(SEQUENCE_WINDOW)
         yield from gaps
         for block in blocks:
             at = position
             position += len(block) + len(END)
             while moments and moments[0].offset <= at:
                 self._captured_ms = moments.popleft().captured_ms
-            if block.find(SEQUENCE_NUMBER) >= 0 and (lost := self._missing_before(block)):
+            if numbered and block.find(SEQUENCE_NUMBER) >= 0 and (lost := self._missing_before(block)):
                 yield gap("SequenceGap", at, self._captured_ms, LostEvents=lost)
             if block.startswith(EVENT) and 0 not in block:
                 yield Event(block, at, self._captured_ms)

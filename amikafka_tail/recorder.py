@@ -3,6 +3,9 @@
 It never waits for Kafka. The bytes do not pass through this process: `splice` moves them from the socket to
 a pipe and from the pipe to the segment. (A TLS connection has to be read and written.) A new connection is
 made in a thread of its own, so that the backlog goes on being delivered meanwhile.
+
+Where one connection takes the place of another, the new one has all events before the old one is let go: half
+closed, so that Asterisk sends what it still has for it. Some events then come twice; none is missing.
 """
 
 from __future__ import annotations
@@ -11,21 +14,20 @@ import contextlib
 import fcntl
 import logging
 import os
-import queue
 import socket
 import ssl
 import struct
 import termios
-import threading
 from collections.abc import Callable
 
-from amikafka_tail.backoff import Backoff
+from amikafka_tail.ami.pushing import Pushed
 from amikafka_tail.config.identity import Identity
-from amikafka_tail.errors import AmikafkaError, LoginRefused, SourceDisconnected
-from amikafka_tail.handover import DescriptorStore
+from amikafka_tail.connector import NOW_AND_THEN, SOON, Connector, Made, Target, hang_up
+from amikafka_tail.errors import AlreadyLoggedIn, AmikafkaError, LoginRefused, SourceDisconnected
+from amikafka_tail.handover import DescriptorStore, whole
 from amikafka_tail.journal import Journal
 from amikafka_tail.metrics import Counters
-from amikafka_tail.sources.live import Connection, LiveSource, Resumable
+from amikafka_tail.sources.live import Connection, Filtered, LiveSource, Resumable
 
 PIPE_BYTES = 1024 * 1024
 MAX_MOVE = 4 * 1024 * 1024
@@ -34,10 +36,8 @@ DISK_RETRY = 0.2
 """Seconds between attempts to write to a full disk."""
 
 STORED = ("socket", "pipe-out", "pipe-in")
-SOON = 5.0
-"""Seconds between attempts at most, where trying again may help: what happens meanwhile is lost."""
-LAST_WORD = 1.0
-"""Seconds that a connection which is being replaced has to finish the event it is in."""
+LAST_WORD, LAST_WORDS = 1.0, 10.0
+"""Seconds without a byte, and in all, after which a connection that is being replaced is not waited for."""
 
 log = logging.getLogger("amikafka.recorder")
 
@@ -51,8 +51,8 @@ class Recorder:
 
     `identify` makes the identity of a fresh connection, `wake` is called from the connecting thread when it
     has finished. `clock` gives monotonic seconds, `now_ms` the time of day in ms. In `store` the connection
-    and the pipe outlive this process, under names that begin with `key`: only a source with the same key may
-    go on with them.
+    and the pipe outlive this process, under names that begin with `key`: a source with another key may go on
+    with them only until it has a connection of its own.
     """
 
     def __init__(
@@ -72,30 +72,28 @@ class Recorder:
         """Why there is no connection now, in words; `None` while there is one."""
         self.disk_problem: str | None = None
         """Why the journal cannot be written now; `None` while it can."""
-        self._source = source
+        self._connector = Connector(Target(source, key), wake=wake)
         self._journal = journal
         self._identify = identify
-        self._backoff = Backoff()
         self._counters = counters
-        self._wake = wake
         self._clock = clock
         self._now_ms = now_ms
         self._connection: Connection | None = None
-        self._outcome: queue.SimpleQueue[Connection | Exception] = queue.SimpleQueue()
-        self._connecting = False
-        self._replacing = False
-        self._waiting: Connection | None = None
-        self._waiting_since = 0.0
-        self._connect_at = 0.0
+        self._target = self._connector.target
+        """What the connection was made to."""
+        self._next: Made | None = None
+        """The connection that takes the place of the one that is being recorded."""
+        self._next_since = 0.0
+        self._overlaps = False
+        self._inherited = False
+        """Whether the connection is of another process, with options that are not those of now."""
         self._disk_retry_at = 0.0
         self._heard_at = 0.0
         self._pinged_at: float | None = None
         self._lost_at: float | None = None
-        self._closed = False
         self._in_pipe = 0
         self._unwritten = b""
         self._store = store
-        self._key = key
         self._pipe_out, self._pipe_in = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         with contextlib.suppress(
             OSError
@@ -121,13 +119,20 @@ class Recorder:
         """Return when `collect` has to be called at the latest, on the clock."""
         if self._disk_retry_at > self._clock():
             return self._disk_retry_at
+        connector = self._connector
         if self._connection is None:
-            return float("inf") if self._connecting else self._connect_at
+            return float("inf") if connector.connecting else connector.due
+        if self._next is not None:
+            return self._last_word()
         if self._pinged_at is not None:
             due = self._pinged_at + self._connection.timeout
         else:
             due = self._heard_at + self._connection.keepalive
-        return min(due, self._connect_at) if self._replacing and not self._connecting else due
+        return min(due, connector.due) if self._replacing and not connector.connecting else due
+
+    @property
+    def _replacing(self) -> bool:
+        return self._target is not self._connector.target
 
     def collect(self) -> bool:
         """Move to the journal what has come, see to the connection; return whether anything was moved."""
@@ -157,18 +162,23 @@ class Recorder:
     def resume(self, handed_over: dict[str, int]) -> bool:
         """Go on with the connection of an earlier process, perhaps in the middle of an event.
 
-        Return whether there was one. What is handed over and does not belong here is closed and dropped.
+        One that was made with other options is recorded until there is one with those of now. Return whether
+        there was one. What is handed over and does not belong here is closed and dropped.
         """
-        mine = [handed_over.pop(f"{self._key}-{part}", -1) for part in STORED]
+        own = self._target.key
+        keys = whole(handed_over, STORED)
+        key = own if own in keys else next(filter(self._is_of_my_kind, keys), own)
+        mine = [handed_over.pop(f"{key}-{part}", -1) for part in STORED]
         for name, descriptor in handed_over.items():
             os.close(descriptor)
             self._store.drop(name)
         identity = self._journal.identity_at(self._journal.end)
-        if -1 in mine or identity is None or not isinstance(self._source, Resumable):
+        source = self._target.source
+        if -1 in mine or identity is None or not isinstance(source, Resumable):
             for part, descriptor in zip(STORED, mine, strict=True):
                 if descriptor != -1:
                     os.close(descriptor)
-                    self._store.drop(f"{self._key}-{part}")
+                    self._store.drop(f"{key}-{part}")
             return False
         os.close(self._pipe_out)
         os.close(self._pipe_in)
@@ -177,44 +187,41 @@ class Recorder:
         self._in_pipe = waiting[0]
         handed = socket.socket(fileno=number)
         handed.setblocking(False)
-        self._connection = self._source.resume(handed)
+        self._connection = source.resume(handed)
         self._heard_at = self._clock()
         self.problem = None
+        until = ""
+        if key != own:
+            self._target = Target(source, key)
+            self._inherited = True
+            until = ", until there is one with the options of now"
         log.info(
-            "went on with the connection of the process before: asterisk=%s version=%s",
+            "went on with the connection of the process before%s: asterisk=%s version=%s",
+            until,
             self._connection.peer,
             identity.asterisk_version,
         )
         return True
 
+    def _is_of_my_kind(self, key: str) -> bool:
+        return key.rpartition("-")[0] == self._target.key.rpartition("-")[0]
+
     def replace_source(self, source: LiveSource, key: str) -> None:
         """Connect to another source; go on recording the one before until that has succeeded."""
-        for part in STORED:
-            self._store.drop(f"{self._key}-{part}")
-        self._key = key
-        self._source = source
-        self._replacing = True
-        self._connect_at = self._clock()
+        self._connector.target = Target(source, key)
+        self._connector.due = self._clock()
 
     def close(self) -> None:
         """Close the connection; what came before is in the journal. What is in the store stays open."""
-        self._closed = True
         if self._connection is not None:
             self._connection.socket.close()
             self._connection = None
-        if self._waiting is not None:
-            self._waiting.socket.close()
-            self._waiting = None
-        self._close_late_connections()
+        if self._next is not None:
+            self._next.connection.socket.close()
+            self._next = None
+        self._connector.close()
         os.close(self._pipe_in)
         os.close(self._pipe_out)
-
-    def _close_late_connections(self) -> None:
-        with contextlib.suppress(queue.Empty):
-            while True:
-                outcome = self._outcome.get_nowait()
-                if not isinstance(outcome, Exception):
-                    outcome.socket.close()
 
     def _record(self, connection: Connection, now: float, late: int) -> int:
         """Move what has come on the connection; `late` says how many bytes had to wait for the disk."""
@@ -222,7 +229,11 @@ class Recorder:
             moved = self._receive(connection) if connection.tls else self._splice(connection)
             self._keep_alive(connection, now, late + moved)
         except SourceDisconnected as error:
-            self._disconnect(str(error), now)
+            if self._next is None:
+                self._disconnect(str(error), now)
+            else:
+                connection.socket.close()
+                self._connection = None
             return 1
         return moved
 
@@ -282,6 +293,8 @@ class Recorder:
         if moved:
             self._heard_at = now
             self._pinged_at = None
+        elif self._next is not None:
+            return  # it has been asked for the last time
         elif self._pinged_at is not None:
             if now - self._pinged_at >= connection.timeout:
                 raise SourceDisconnected(
@@ -298,55 +311,53 @@ class Recorder:
 
     def _establish(self, now: float) -> None:
         """Start connecting when it is time, take a connection when there is one."""
-        if self._waiting is None:
-            if not self._connecting and now >= self._connect_at:
-                self._connecting = True
-                threading.Thread(target=self._connect, name="connect", daemon=True).start()
-            if self._outcome.empty():
-                return
-            self._connecting = False
-            outcome = self._outcome.get()
+        if self._next is None:
+            outcome = self._connector.take(now)
             if isinstance(outcome, Exception):
                 self._failed(outcome, now)
-                return
-            self._waiting = outcome
-            self._waiting_since = now
-        # The connection before may be in the middle of an event; its rest is not on the new one.
-        if self._connection is None or self._journal.ends_whole() or now - self._waiting_since >= LAST_WORD:
-            connection, self._waiting = self._waiting, None
-            self._adopt(connection, now)
+            elif outcome is not None:
+                self._next = outcome
+                self._next_since = now
+                self._overlaps = self._connection is not None
+                if self._connection is not None:
+                    hang_up(self._connection)
+        if self._next is None or (self._connection is not None and now < self._last_word()):
+            return
+        if self._connection is not None:
+            log.warning("the connection before does not come to its end: its last events may be lost")
+        made, self._next = self._next, None
+        self._adopt(made, now)
 
-    def _connect(self) -> None:
-        outcome: Connection | Exception
-        try:
-            outcome = self._source.connect()
-        except Exception as error:  # the main loop says what it was
-            outcome = error
-        self._outcome.put(outcome)
-        if self._closed:
-            self._close_late_connections()
-        self._wake()
+    def _last_word(self) -> float:
+        """Return when the connection that is being replaced is not waited for any more."""
+        return min(max(self._heard_at, self._next_since) + LAST_WORD, self._next_since + LAST_WORDS)
 
-    def _adopt(self, connection: Connection, now: float) -> None:
+    def _adopt(self, made: Made, now: float) -> None:
+        connection = made.connection
+        pushed = connection.pushed if isinstance(connection, Filtered) else Pushed()
         identity = self._identify(connection)
         now_ms = self._now_ms()
-        lost_ms = self._lost_since(now, now_ms)
+        lost_ms = 0 if self._overlaps else self._lost_since(now, now_ms)
         try:
-            self._journal.begin_connection(identity, now_ms, lost_ms=lost_ms)
+            self._journal.begin_connection(identity, now_ms, lost_ms=lost_ms, filters=pushed.taken)
         except OSError as error:
             connection.socket.close()
-            self._connect_at = now + self._backoff.delay(now)
+            self._connector.pause(now)
+            if self._overlaps:
+                self._lost_at = now
             raise _DiskError(error.strerror) from error
+        self._forget_stored()
         if self._connection is not None:
             self._connection.socket.close()
         self._connection = connection
-        self._replacing = False
+        self._target = made.target
+        self._inherited = False
         self._unwritten = connection.leftover
         self._heard_at = now
         self._pinged_at = None
         self.problem = None
         self._counters.connections += 1
-        self._backoff.connected(now)
+        self._connector.succeeded(now)
         for warning in connection.warnings:
             log.warning("%s", warning)
         log.info(
@@ -355,6 +366,8 @@ class Recorder:
             identity.asterisk_version,
             identity.system_name or "-",
         )
+        if pushed.wanted:
+            log.info("Asterisk filters by %d of %d eventfilter lines", pushed.taken, pushed.wanted)
         if lost_ms:
             seconds = max(0, now_ms - lost_ms) / 1000
             self._counters.disconnections += 1
@@ -367,22 +380,29 @@ class Recorder:
             for part, descriptor in zip(
                 STORED, (connection.socket.fileno(), self._pipe_out, self._pipe_in), strict=True
             ):
-                self._store.keep(f"{self._key}-{part}", descriptor)
+                self._store.keep(f"{made.target.key}-{part}", descriptor)
+
+    def _forget_stored(self) -> None:
+        """Take the connection before out of the store, and the pipe, which has another name from now on."""
+        for part in STORED:
+            self._store.drop(f"{self._target.key}-{part}")
 
     def _lost_since(self, now: float, now_ms: int) -> int:
         """Return since when there was no connection, in ms since the epoch; 0 where nothing is missing."""
-        if self._connection is not None:
-            return 0
         if self._lost_at is not None:
             return now_ms - int((now - self._lost_at) * 1000)
         # The process before may have been connected until its end. The answers to its pings are here, too.
         return self._journal.last_moment() or 0
 
     def _failed(self, error: Exception, now: float) -> None:
-        delay = self._backoff.delay(now)
-        if not isinstance(error, LoginRefused):  # refused logins are what gets an address banned
-            delay = min(delay, SOON)
-        self._connect_at = now + delay
+        if isinstance(error, AlreadyLoggedIn) and self._inherited and self._connection is not None:
+            # A restart is the way to change over where a user may be logged in only once.
+            log.warning("%s: the connection of the process before makes room", error)
+            hang_up(self._connection)
+            self._inherited = False
+            self._connector.pause(now)
+            return
+        delay = self._connector.pause(now, NOW_AND_THEN if isinstance(error, LoginRefused) else SOON)
         reason = str(error) if isinstance(error, AmikafkaError) else f"{type(error).__name__}: {error}"
         if reason == self.problem:
             log.debug("still no connection: %s", reason)
@@ -406,9 +426,9 @@ class Recorder:
     def _disconnect(self, reason: str, now: float) -> None:
         if self._connection is not None:
             self._connection.socket.close()
-            self._store.drop(f"{self._key}-{STORED[0]}")
+            self._store.drop(f"{self._target.key}-{STORED[0]}")
         self._connection = None
         self._lost_at = now
-        self._connect_at = now + min(self._backoff.delay(now), SOON)
+        self._connector.pause(now)
         self.problem = reason
         log.warning("lost the connection to Asterisk: %s", reason)

@@ -73,6 +73,10 @@ class Recording:
         """Return nothing: a NUL is only a NUL."""
         return None
 
+    def filters_at(self, _position: int) -> int:
+        """Return 0: a captured stream does not say how it came about."""
+        return 0
+
     def silence_before(self, _offset: int) -> Silence | None:
         """Return nothing: nobody says when there was no connection."""
         return None

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from types import FrameType
 
-from amikafka_tail import __version__, build, logs
+from amikafka_tail import __version__, build, logs, speedups
 from amikafka_tail.config.settings import Settings
 from amikafka_tail.dead_letters import DeadLetters
 from amikafka_tail.errors import AmikafkaError, ConfigError
@@ -113,8 +113,9 @@ class Service:
     def run(self) -> None:
         """Carry events until SIGTERM or SIGINT. Must be called from the main thread."""
         self._listen_to_signals()
+        accelerator = speedups.found()
         log.info(
-            "amikafka %s (%s): source=%s format=%s topic=%s journal=%s lag_bytes=%d",
+            "amikafka %s (%s): source=%s format=%s topic=%s journal=%s lag_bytes=%d speedups=%s",
             __version__,
             libraries(),
             self._settings.source,
@@ -122,7 +123,10 @@ class Service:
             self._settings.topic,
             self._settings.journal.directory,
             self._pipeline.lag,
+            accelerator.used,
         )
+        if accelerator.advice:
+            log.warning("%s: events cost more CPU meanwhile; %s", accelerator.reason, accelerator.advice)
         self._syncer.start()
         self._board.start()
         self._notifier.tell("READY=1", "STATUS=starting")
@@ -190,6 +194,7 @@ class Service:
             f"STATUS={state}; {rate:.0f} events/s; "
             f"{self._pipeline.lag} bytes behind, {len(self._pipeline.producer)} messages in flight"
         )
+        logs.tell_of_storms()
 
     def _reload(self) -> None:
         """Use the configuration as it is now; keep the old one where the new one is wrong."""

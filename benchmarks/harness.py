@@ -129,7 +129,7 @@ def one_kafka(address: str | None) -> Iterator[str]:
 
 
 def _log_in(client: socket.socket) -> None:
-    """Answer each action with success, until the events are asked for."""
+    """Answer each action with success, until the ping that goes with the request for events."""
     client.sendall(b"Asterisk Call Manager/11.0.0\r\n")
     held = b""
     while True:
@@ -144,7 +144,7 @@ def _log_in(client: socket.socket) -> None:
             if lines[b"Action"] == b"Login":
                 answer += b"Event: FullyBooted\r\nPrivilege: system,all\r\nStatus: Fully Booted\r\n\r\n"
             client.sendall(answer)
-            if lines[b"Action"] == b"Events":
+            if lines[b"Action"] == b"Ping":
                 return
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.twins import native_package, using
+
 
 @pytest.fixture(autouse=True)
 def logging_as_before() -> Iterator[None]:
@@ -15,3 +17,10 @@ def logging_as_before() -> Iterator[None]:
     before = logger.handlers[:], logger.propagate, logger.level
     yield
     logger.handlers[:], logger.propagate, logger.level = before
+
+
+@pytest.fixture(scope="module", params=["python", "native"])
+def twin(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Runs a test with Python alone, and again with amikafka_speedups where that is installed."""
+    with using(native_package() if request.param == "native" else None):
+        yield request.param

@@ -1,7 +1,7 @@
 """The login to the manager interface: bytes in, bytes to send out. No I/O in here.
 
-The very last action is `Events` with `EventMask: on`: what comes after it is the journal's, its answer too.
-Nobody waits for that answer: `on` cannot be refused, and with `brokeneventsaction` there is none.
+The last thing that is asked for is `Events` with `EventMask: on`. With `brokeneventsaction` it has no answer:
+a `Ping` goes with it, and once that is answered all events are on; what comes then is the journal's.
 
 Until then only events of the class `system` are on, because Asterisk greets a session that may read those
 with a FullyBooted, and nothing else shows a user's right to read: even one who may read nothing gets the
@@ -12,11 +12,14 @@ from __future__ import annotations
 
 import enum
 import hashlib
+from collections.abc import Sequence
 from typing import Literal
 
 from amikafka_tail.ami.event import CRLF, decode, split_line
 from amikafka_tail.ami.framing import END, GREETING
-from amikafka_tail.errors import LoginRefused, SourceDisconnected
+from amikafka_tail.ami.pushing import Pushed, push
+from amikafka_tail.errors import AlreadyLoggedIn, LoginRefused, SourceDisconnected
+from amikafka_tail.filters.eventfilter import FilterLine
 
 BANNER = b"Asterisk Call Manager/"
 MAX_ANSWER = 64 * 1024
@@ -33,6 +36,8 @@ class State(enum.Enum):
     CHALLENGE = "answer to Challenge"
     LOGIN = "answer to Login"
     SETTINGS = "answer to CoreSettings"
+    FILTERS = "answer to Filter"
+    EVENTS = "answer to Ping"
     READY = "events"
 
 
@@ -41,11 +46,18 @@ class Session:
 
     `asterisk_version` and `system_name` are then what CoreSettings says, empty where it may not be asked;
     `warnings` say what the user's rights do not allow and how to mend it. No text contains the secret.
+    Asterisk is asked to filter by `filters` as far as it can, and `pushed` says what came of that.
 
     Raises `LoginRefused` for a name or a secret that no line of an action can hold.
     """
 
-    def __init__(self, username: str, secret: str, auth: Literal["md5", "plain"] = "md5") -> None:
+    def __init__(
+        self,
+        username: str,
+        secret: str,
+        auth: Literal["md5", "plain"] = "md5",
+        filters: Sequence[FilterLine] = (),
+    ) -> None:
         for what, value in (("username", username), ("secret", secret)):
             if not value:
                 raise LoginRefused(f"the {what} is empty")
@@ -55,9 +67,11 @@ class Session:
         self.asterisk_version = ""
         self.system_name = ""
         self.warnings: list[str] = []
+        self.pushed = Pushed()
         self._username = username
-        self._secret = secret.encode("utf-8", "surrogateescape")
+        self._secret = _bytes(secret)
         self._auth = auth
+        self._pushing = push(filters, self.pushed)
         self._held = b""
         self._leftover = bytearray()
         self._greeting_due = False
@@ -86,7 +100,9 @@ class Session:
         answer = self._take_banner() if self.state is State.GREETING else b""
         if self.state is not State.GREETING:
             answer += self._take_blocks()
-        if len(self._held) > MAX_ANSWER:
+        if self.state is State.EVENTS:
+            self._take_no_flood()
+        elif len(self._held) > MAX_ANSWER:
             raise SourceDisconnected(
                 f"{len(self._held)} bytes came and no end of {self.state.value}:"
                 " this is not Asterisk's manager interface"
@@ -134,12 +150,21 @@ class Session:
                 break
         return answer
 
+    def _take_no_flood(self) -> None:
+        """Wait no longer for an answer that a flood is in the way of: it shows as well that events are on."""
+        if len(self._leftover) + len(self._held) > MAX_EVENTS:
+            self._leftover += self._held
+            self._held = b""
+            self.state = State.READY
+
     def _take_block(self, block: bytes) -> bytes:
         # Some events end with an empty line too many, which then stands before the next block.
         text = block.lstrip(CRLF)
         if text.startswith(b"Response:"):
             return self._take_response(_fields(text))
-        if text.startswith(b"Event:"):
+        if self.state is State.EVENTS:
+            self._leftover += block + END
+        elif text.startswith(b"Event:"):
             self._take_event(block)
         elif text:
             raise SourceDisconnected(f"{text[:80]!r} came instead of {self.state.value}")
@@ -167,7 +192,12 @@ class Session:
             return self._take_challenge(refusal, fields.get("Challenge", ""))
         if self.state is State.LOGIN:
             return self._take_login(refusal)
-        return self._take_settings(refusal, fields)
+        if self.state is State.SETTINGS:
+            return self._take_settings(refusal, fields)
+        if self.state is State.FILTERS:
+            return self._push(refusal)
+        self.state = State.READY
+        return b""
 
     def _take_challenge(self, refusal: str | None, challenge: str) -> bytes:
         if refusal is not None or not challenge:
@@ -186,7 +216,7 @@ class Session:
                 " done since; Asterisk's log says which it is"
             )
         if refusal == "Login Already In Use":
-            raise LoginRefused(
+            raise AlreadyLoggedIn(
                 f"{refused}. The user is logged in elsewhere and has allowmultiplelogin = no in manager.conf"
             )
         if refusal is not None:
@@ -208,10 +238,21 @@ class Session:
             )
         self.asterisk_version = fields.get("AsteriskVersion", "")
         self.system_name = fields.get("SystemName", "")
-        return self._ask(State.READY, b"Action: Events", b"EventMask: on")
+        return self._push(None)
+
+    def _push(self, refusal: str | None) -> bytes:
+        """Take the answer to one filter, if there has been one; ask for the next, or for events."""
+        try:
+            fields = self._pushing.send(refusal)
+        except StopIteration:
+            self.warnings += self.pushed.warnings()
+            on = CRLF.join([b"Action: Events", b"EventMask: on", b"ActionID: amikafka-on", b"", b""])
+            return on + self._ask(State.EVENTS, b"Action: Ping")
+        lines = [_bytes(f"{name}: {value}") for name, value in fields]
+        return self._ask(State.FILTERS, b"Action: Filter", b"Operation: Add", *lines)
 
     def _log_in(self, *proof: bytes) -> bytes:
-        username = b"Username: " + self._username.encode("utf-8", "surrogateescape")
+        username = b"Username: " + _bytes(self._username)
         return self._ask(State.LOGIN, b"Action: Login", username, *proof, b"Events: system")
 
     def _ask(self, next_state: State, *lines: bytes) -> bytes:
@@ -222,6 +263,10 @@ class Session:
 def _action_id(state: State) -> str:
     """Return the id of the action whose answer is awaited in a state."""
     return f"amikafka-{state.name.lower()}"
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _fields(block: bytes) -> dict[str, str]:

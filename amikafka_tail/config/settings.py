@@ -25,6 +25,8 @@ EXACTLY_ONCE = "exactly_once"
 TRANSACTIONAL_ID = "transactional.id"
 CHECKPOINTS = ".checkpoints"
 """What the name of the topic of checkpoints has behind the topic's own."""
+MODULE_FILE = "ami_kafka.conf"
+"""What the module app_ami_kafka reads. As long as it runs, too, amikafka has a file of another name."""
 MEBIBYTE = 1 << 20
 
 
@@ -155,6 +157,8 @@ class Settings:
     source: str
     source_options: Any
     filters: Sequence[tuple[str, Any]]
+    pushed: Sequence[FilterLine]
+    """The eventfilter lines that the source is to hand to the other side, too."""
     format: str
     format_options: Any
     topic: str
@@ -242,14 +246,24 @@ class _Loader:
         if self.problems or general is None or kafka is None or journal is None or metrics is None:
             return None
         names = [field.name for field in dataclasses.fields(Overrides)]
+        source = general.source.lower()
+        remarks = [
+            f"the filter {name} has options but is not used: filters of [general] does not name it"
+            for name in self._registry.names("filter")
+            if name not in chosen and (self._section(name) or name in self._toml)
+        ]
+        pushed: Sequence[FilterLine] = ()
+        if source == "manager" and options[source].push_filters:
+            pushed = self._pushed(chosen, options[FILTER].lines, options[source].username, remarks)
         return Settings(
             path=self._path,
             etc=self._etc,
             enabled=general.enabled,
             log_level=general.log_level,
-            source=general.source.lower(),
-            source_options=options[general.source.lower()],
+            source=source,
+            source_options=options[source],
             filters=[(name, options[name]) for name in chosen],
+            pushed=pushed,
             format=general.format.lower(),
             format_options=options[general.format.lower()],
             topic=kafka.topic,
@@ -263,11 +277,7 @@ class _Loader:
             journal=journal,
             metrics=metrics,
             overrides=Overrides(**{name: getattr(general, name) for name in names}),
-            remarks=[
-                f"the filter {name} has options but is not used: filters of [general] does not name it"
-                for name in self._registry.names("filter")
-                if name not in chosen and (self._section(name) or name in self._toml)
-            ],
+            remarks=remarks,
         )
 
     def _plugin_options(
@@ -327,6 +337,26 @@ class _Loader:
         return EventFilterOptions(
             lines=tuple(FilterLine(line.name, line.value, f"{line.file}:{line.line}") for line in lines)
         )
+
+    def _pushed(
+        self, chosen: Sequence[str], lines: Sequence[FilterLine], username: str, remarks: list[str]
+    ) -> Sequence[FilterLine]:
+        """Return the lines for Asterisk; where some or all have to stay here, say why."""
+        if lines and chosen[0] != FILTER:
+            remarks.append(
+                f"push_filters has no effect: the filter {chosen[0]} is asked before eventfilter, and may"
+                " change what that sees"
+            )
+            return ()
+        excludes = tuple(line for line in lines if parse_filter(line.criteria, line.pattern).exclude)
+        file = self._etc / "manager.conf"
+        if excludes != lines and manager_conf.find_user(files.load(file), username).has_includes:
+            remarks.append(
+                f"the includes are not handed to Asterisk: in {file} the user {username} has includes of its"
+                " own, and Asterisk would send what matches either"
+            )
+            return excludes
+        return lines
 
     def _kafka(self) -> tuple[KafkaSettings | None, KafkaProperties]:
         lines = self._section("kafka")

@@ -8,7 +8,7 @@ import platform
 import shutil
 from collections.abc import Iterator
 
-from amikafka_tail import __version__
+from amikafka_tail import __version__, speedups
 from amikafka_tail.config.settings import Settings
 from amikafka_tail.doctor.event_files import USER, unreadable_for
 from amikafka_tail.doctor.findings import Finding, Level
@@ -92,10 +92,12 @@ def look_at_software(registry: Registry, problems: list[str]) -> Iterator[Findin
             if each.origin.distribution != DISTRIBUTION
         }
     )
+    accelerator = speedups.found()
+    if accelerator.advice:
+        yield _finding("warning", f"{accelerator.reason}: events cost more CPU meanwhile", accelerator.advice)
+    versions = f"amikafka {__version__}, {libraries()}, Python {platform.python_version()}"
     plugins = f"; plugins: {', '.join(others)}" if others else ""
-    yield _finding(
-        "ok", f"amikafka {__version__}, {libraries()}, Python {platform.python_version()}{plugins}"
-    )
+    yield _finding("ok", f"{versions}; speedups: {accelerator}{plugins}")
 
 
 def _finding(level: Level, text: str, advice: str = "") -> Finding:

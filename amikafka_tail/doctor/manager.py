@@ -9,11 +9,11 @@ from typing import Any
 from amikafka_tail.config import files
 from amikafka_tail.config.dialect import Document
 from amikafka_tail.config.options import boolean
-from amikafka_tail.config.settings import Settings
+from amikafka_tail.config.settings import MODULE_FILE, Settings
 from amikafka_tail.doctor.console import Console, manager_state, module_is_loaded, read_rights
 from amikafka_tail.doctor.findings import Finding, Level
-from amikafka_tail.errors import AmikafkaError, LoginRefused
-from amikafka_tail.sources.live import LiveSource
+from amikafka_tail.errors import AlreadyLoggedIn, AmikafkaError, LoginRefused
+from amikafka_tail.sources.live import Filtered, LiveSource
 from amikafka_tail.status.words import counted
 
 PART = "Asterisk"
@@ -55,7 +55,7 @@ def look(settings: Settings, source: LiveSource, console: Console, *, is_running
                 f"disabledevents in [general] of {settings.etc}/manager.conf",
             )
         yield from _of_rights(console(f"manager show user {username}") or "", username, settings.etc)
-        yield _of_module(console("module show like app_ami_kafka") or "", settings.topic)
+        yield _of_module(console("module show like app_ami_kafka") or "", settings)
     yield from _of_user(document, username, settings.etc / "manager.conf")
 
 
@@ -63,7 +63,7 @@ def _of_login(source: LiveSource, *, is_running: bool) -> Iterator[Finding]:
     try:
         connection = source.connect()
     except LoginRefused as error:
-        if is_running and "Already In Use" in str(error):
+        if is_running and isinstance(error, AlreadyLoggedIn):
             yield _finding("ok", "the daemon is logged in, and the user may be so only once")
             return
         yield _finding(
@@ -82,6 +82,9 @@ def _of_login(source: LiveSource, *, is_running: bool) -> Iterator[Finding]:
     connection.socket.close()
     version = f", Asterisk {connection.asterisk_version}" if connection.asterisk_version else ""
     yield _finding("ok", f"{connection.peer}: logged in{version}")
+    if isinstance(connection, Filtered) and (pushed := connection.pushed).taken:
+        lines = counted(pushed.wanted, "eventfilter line")
+        yield _finding("ok", f"Asterisk itself filters by {pushed.taken} of {lines} (push_filters)")
     for warning in connection.warnings:
         text, _, advice = str(warning).partition(": ")
         yield _finding("warning", text, advice)
@@ -145,11 +148,17 @@ def _of_rights(output: str, username: str, etc: Path) -> Iterator[Finding]:
     )
 
 
-def _of_module(output: str, topic: str) -> Finding:
+def _of_module(output: str, settings: Settings) -> Finding:
     if module_is_loaded(output, "app_ami_kafka"):
+        if settings.path.name != MODULE_FILE:
+            return _finding(
+                "note",
+                f"the module app_ami_kafka is loaded, too, and publishes what {MODULE_FILE} says",
+                f"to see whether both publish the same: amikafka compare -c {settings.path}",
+            )
         return _finding(
             "warning",
-            f"the module app_ami_kafka is loaded, too: every event is twice on {topic}",
+            f"the module app_ami_kafka is loaded, too: every event is twice on {settings.topic}",
             "asterisk -rx 'module unload app_ami_kafka.so', and noload = app_ami_kafka.so in modules.conf;"
             " to compare both first: amikafka compare",
         )

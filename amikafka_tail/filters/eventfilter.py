@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from amikafka_tail.ami.event import Event
@@ -32,7 +32,7 @@ class FilterLine:
     criteria: str
     """`eventfilter`, or `eventfilter(...)` with options."""
     pattern: str
-    where: str = ""
+    where: str = field(default="", compare=False)
     """For the error, for example `ami_kafka.conf:14`."""
 
 

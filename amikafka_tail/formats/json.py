@@ -107,9 +107,13 @@ def json_format(options: JsonOptions, context: FormatContext) -> Callable[[Event
     identity = context.identity
     exact = _exact(options, identity)
     if (native := speedups.native()) is not None:
-        entity_id, system_name = identity.entity_id.encode(), identity.system_name.encode()
-        keep_all = options.duplicates == "list"
-        made: Callable[[Event], bytes] = native.JsonRenderer(exact, entity_id, system_name, keep_all)
+        made: Callable[[Event], bytes] = native.JsonRenderer(
+            exact,
+            identity.entity_id.encode(),
+            identity.system_name.encode(),
+            _who(identity).encode(),
+            options.duplicates == "list",
+        )
         return made
     return _rewriting(options, identity, exact)
 
@@ -206,7 +210,8 @@ def _shape(
         values = members.setdefault(name, [])
         if taken:
             values.append(next(groups))
-    template = [_head(lines[0][7:].decode(), identity).encode().replace(b"%", b"%%")]
+    head = f'"Event":{_quote(lines[0][7:].decode())},{_who(identity)}'
+    template = [head.encode().replace(b"%", b"%%")]
     for name, values in members.items():
         slot = b'"%b"' if len(values) == 1 else b"[" + b",".join([b'"%b"'] * len(values)) + b"]"
         template.append(b'"' + name.replace(b"%", b"%%") + b'":' + slot)
@@ -226,9 +231,10 @@ def _is_own(index: int, names: tuple[bytes, ...], identity: Identity) -> bool:
     return not identity.system_name and names[1] == b"Privilege" and before <= OWN_LINES
 
 
-def _head(name: str, identity: Identity) -> str:
-    head = f'"Event":{_quote(name)},"EntityID":{_quote(identity.entity_id)}'
-    return f'{head},"SystemName":{_quote(identity.system_name)}' if identity.system_name else head
+def _who(identity: Identity) -> str:
+    """Return the members that say who an event is from."""
+    entity = f'"EntityID":{_quote(identity.entity_id)}'
+    return f'{entity},"SystemName":{_quote(identity.system_name)}' if identity.system_name else entity
 
 
 def _needs_escape(text: bytes) -> bool:

@@ -6,6 +6,9 @@ import socket
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
+from amikafka_tail.ami.pushing import Pushed
+from amikafka_tail.filters.eventfilter import FilterLine
+
 
 class Connection(Protocol):
     """A connection on which nothing but events comes any more, ready to be recorded."""
@@ -60,6 +63,26 @@ class LiveSource(Protocol):
 
         Raises `SourceDisconnected` where trying again may help, `LoginRefused` where a person has to act.
         """
+
+
+@runtime_checkable
+class Filterable(Protocol):
+    """A live source whose other side can filter, so that what nobody wants does not come at all."""
+
+    def filtered(self, lines: Sequence[FilterLine]) -> LiveSource:
+        """Return the same source, whose other side is asked to filter by these lines as far as it can.
+
+        What it may hold back is what the lines hold back, or less: they are applied here all the same.
+        """
+
+
+@runtime_checkable
+class Filtered(Protocol):
+    """A connection of such a source."""
+
+    @property
+    def pushed(self) -> Pushed:
+        """What became of the lines."""
 
 
 @runtime_checkable

@@ -6,13 +6,15 @@ import math
 import socket
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from amikafka_tail.ami.pushing import Pushed
 from amikafka_tail.ami.session import PING, Session
 from amikafka_tail.errors import LoginRefused, SourceDisconnected
+from amikafka_tail.filters.eventfilter import FilterLine
 from amikafka_tail.hookspecs import API_VERSION, Register, hookimpl
 
 UNIX = "unix:"
@@ -53,6 +55,8 @@ class ManagerOptions:
     """Silence before a Ping is sent."""
     timeout: float = field(default=10.0, metadata={"unit": "seconds", "minimum": 0.1})
     """How long connecting and logging in may take together, and how long the answer to a Ping."""
+    push_filters: bool = False
+    """Whether Asterisk is asked to filter by the eventfilter lines, so that less crosses the socket."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
@@ -94,18 +98,24 @@ class ManagerConnection:
     peer: str
     keepalive: float
     timeout: float
+    pushed: Pushed = field(default_factory=Pushed)
     ping: bytes = PING
 
 
 class ManagerSource:
     """Makes sessions on the manager interface, one call of `connect` at a time."""
 
-    def __init__(self, options: ManagerOptions) -> None:
+    def __init__(self, options: ManagerOptions, filters: Sequence[FilterLine] = ()) -> None:
         self._options = options
+        self._filters = filters
         self._host = options.host.strip("[]")
         self._port = options.port or (TLS_PORT if options.tls else PORT)
         host = f"[{self._host}]" if ":" in self._host else self._host
         self.peer = options.host if options.host.startswith(UNIX) else f"{host}:{self._port}"
+
+    def filtered(self, lines: Sequence[FilterLine]) -> ManagerSource:
+        """Return the same source, whose sessions Asterisk is asked to filter."""
+        return ManagerSource(self._options, lines)
 
     def connect(self) -> ManagerConnection:
         """Connect and log in. Blocks, for at most `timeout` seconds beyond the look-up of the host's name.
@@ -134,7 +144,7 @@ class ManagerSource:
 
     def _connect(self) -> ManagerConnection:
         options = self._options
-        session = Session(options.username, self._secret(), options.auth)
+        session = Session(options.username, self._secret(), options.auth, self._filters)
         context = self._tls_context() if options.tls else None
         addresses = self._addresses()
         deadline = time.monotonic() + options.timeout
@@ -164,6 +174,7 @@ class ManagerSource:
             peer=self.peer,
             keepalive=options.keepalive,
             timeout=options.timeout,
+            pushed=session.pushed,
         )
 
     def _secret(self) -> str:

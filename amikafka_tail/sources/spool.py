@@ -142,7 +142,9 @@ class SpoolReader:
         try:
             entries = [path.name for path in self._options.directory.iterdir()]
         except OSError as error:
-            self.problem = f"{self._options.directory}: {error.strerror}"
+            before, self.problem = self.problem, f"{self._options.directory}: {error.strerror}"
+            if self.problem != before:
+                log.warning("cannot be read now: %s", self.problem)
             return
         self.problem = None
         names = [

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from amikafka_tail import __version__, logs
+from amikafka_tail import __version__, logs, speedups
 from amikafka_tail.config.settings import Settings
 from amikafka_tail.intake import Intake
 from amikafka_tail.metrics import Counters
@@ -29,6 +30,8 @@ from amikafka_tail.status.statistics import Statistics
 
 STUCK_SECONDS = 10.0
 """A Kafka that has acknowledged nothing for so long, while messages wait for it, is not healthy."""
+
+log = logging.getLogger("amikafka.status")
 
 
 class Daemon(NamedTuple):
@@ -59,10 +62,12 @@ class Gatherer:
         self._delivered = 0
         self._delivered_at = 0.0
         self._waiting_since = clock()
+        self._away_since: float | None = None
 
     def look(self, daemon: Daemon) -> None:
-        """Note how things are. Called by the main loop once a second or so."""
+        """Note how things are, log when Kafka goes and comes. Called by the main loop once a second or so."""
         now = self._clock()
+        self._watch_kafka(daemon.pipeline, now)
         if self._counters.delivered != self._delivered:
             self._delivered = self._counters.delivered
             self._delivered_at = self._waiting_since = now
@@ -70,6 +75,22 @@ class Gatherer:
             self._waiting_since = now
         if now >= self._rates.next_due:
             self._rates.add(self._sample(daemon))
+
+    def _watch_kafka(self, pipeline: Pipeline, now: float) -> None:
+        if self._counters.delivered != self._delivered:
+            if self._away_since is not None:
+                away = now - self._away_since
+                log.warning("Kafka acknowledges again after %.0f s: lag_bytes=%d", away, pipeline.lag)
+            self._away_since = None
+        elif self._away_since is None and pipeline.trouble:  # which the pipeline has logged
+            self._away_since = now
+        elif self._away_since is None and now - self._waiting_since > STUCK_SECONDS:
+            self._away_since = self._waiting_since
+            log.warning(
+                "Kafka has acknowledged nothing for %.0f s: it is waited for, nothing is lost: lag_bytes=%d",
+                now - self._waiting_since,
+                pipeline.lag,
+            )
 
     def _sample(self, daemon: Daemon) -> Sample:
         counters = self._counters
@@ -85,7 +106,7 @@ class Gatherer:
         who = intake.identity and settings.overrides.apply(intake.identity)
         return Snapshot(
             version=__version__,
-            libraries=libraries(),
+            libraries=f"{libraries()}, speedups {speedups.found().used}",
             pid=os.getpid(),
             began_ms=self._began_ms,
             at_ms=round(self._now() * 1000),
@@ -105,6 +126,7 @@ class Gatherer:
                 peer=intake.peer,
                 asterisk_version=who.asterisk_version if who else None,
                 system_name=who.system_name if who else None,
+                pushed_filters=intake.pushed_filters,
             ),
             events=Events(
                 read=counters.events,

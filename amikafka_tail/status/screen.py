@@ -80,6 +80,8 @@ def _source(snapshot: Snapshot) -> str:
         text += f", Asterisk {printable(source.asterisk_version)}"
     if source.system_name:
         text += f", {printable(source.system_name)}"
+    if source.pushed_filters:
+        text += f", which filters by {counted(source.pushed_filters, 'eventfilter line')}"
     return text
 
 

@@ -21,6 +21,8 @@ class SourceState:
     """Address of the Asterisk."""
     asterisk_version: str | None
     system_name: str | None
+    pushed_filters: int = 0
+    """By how many eventfilter lines Asterisk itself decides what it sends."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +31,7 @@ class Events:
 
     read: int
     filtered: int
+    """Held back here: what Asterisk itself did not send is not among them."""
     sent: int
     delivered: int
     """Messages that Kafka has acknowledged and that the checkpoint is behind."""

@@ -82,7 +82,7 @@ def tap(options: argparse.Namespace) -> int:
     configuration = _settings(options.configuration, registry)
     logs.set_up("debug" if configuration.log_level == "debug" else "info")
     if options.all:
-        configuration = dataclasses.replace(configuration, filters=())
+        configuration = dataclasses.replace(configuration, filters=(), pushed=())
     messages = build.messages(
         configuration,
         registry,

@@ -21,7 +21,7 @@ from amikafka_tail.metrics import Counters
 from amikafka_tail.pipeline import Pipeline
 from amikafka_tail.printer import Printer
 from amikafka_tail.reader import StreamReader
-from amikafka_tail.sources.live import Connection, LiveSource
+from amikafka_tail.sources.live import Connection, Filtered, LiveSource
 from amikafka_tail.sources.logs import LogOptions
 from amikafka_tail.sources.replayable import Reader, ReplayableSource
 from amikafka_tail.tap.receiving import received
@@ -71,7 +71,8 @@ class Tap:
         while True:
             identity = identify(connection)
             _say_connected(connection, identity)
-            window = Window(identity)
+            filters = connection.pushed.taken if isinstance(connection, Filtered) else 0
+            window = Window(identity, filters=filters)
             with received(connection, window):
                 self._show_window(window)
             if self._printer.is_done:

@@ -38,12 +38,13 @@ class Window:
     One thread calls `put` and `end_with`, which never wait, not even for a log, and another all the rest.
     """
 
-    def __init__(self, identity: Identity, *, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(self, identity: Identity, *, filters: int = 0, max_bytes: int = MAX_BYTES) -> None:
         self.ended: str | None = None
         """Why nothing more will come, `None` while there is a connection."""
         self.dropped = 0
         """Bytes that nobody read in time."""
         self._identity = identity
+        self._filters = filters
         self._max_bytes = max_bytes
         self._end = 0
         self._last = b""
@@ -113,6 +114,10 @@ class Window:
     def identity_at(self, _position: int) -> Identity:
         """Return who the Asterisk is."""
         return self._identity
+
+    def filters_at(self, _position: int) -> int:
+        """Return by how many filters Asterisk decides what to send."""
+        return self._filters
 
     def connection_in(self, _start: int, _end: int) -> None:
         """Return nothing: there is one connection."""

@@ -1,4 +1,4 @@
-"""Where there is no compiler, or no headers of Python, the package is not built and amikafka does without."""
+"""The part in C; what is said about the package is in pyproject.toml."""
 
 from setuptools import Extension, setup
 
@@ -6,8 +6,16 @@ setup(
     ext_modules=[
         Extension(
             "amikafka_speedups._native",
-            ["src/amikafka_speedups/_native.c"],
-            extra_compile_args=["-O3", "-Wall", "-Wextra", "-Wno-missing-field-initializers"],
+            ["src/native/envelope.c", "src/native/json.c", "src/native/module.c"],
+            depends=["src/native/native.h"],
+            extra_compile_args=[
+                "-std=c11",
+                "-O3",
+                "-fvisibility=hidden",
+                "-Wall",
+                "-Wextra",
+                "-Wno-missing-field-initializers",
+            ],
         )
     ]
 )

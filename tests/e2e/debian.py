@@ -123,11 +123,17 @@ class Build:
             os.utime(path, (1_700_000_000, 1_700_000_000), follow_symlinks=False)
 
     def make(self, *, check: bool) -> list[Path]:
-        """Build; return the binary packages. With `check` their tests are run."""
+        """Build; return the binary packages, debug symbols left out. With `check` their tests are run."""
         shutil.rmtree(self.source / "dist", ignore_errors=True)
         options = "" if check else "nocheck"
         run_in(self.root, "sh", "-ec", f"cd /src && DEB_BUILD_OPTIONS={options} make deb")
-        return sorted((self.source / "dist/deb").glob("*.deb"))
+        return sorted(
+            each for each in (self.source / "dist/deb").glob("*.deb") if "-dbgsym_" not in each.name
+        )
+
+    def architecture(self) -> str:
+        """Return what Debian calls this kind of machine."""
+        return run_in(self.root, "dpkg", "--print-architecture").strip()
 
     def lintian(self) -> str:
         """Return what lintian says, information included."""

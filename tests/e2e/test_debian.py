@@ -29,6 +29,7 @@ pytestmark = pytest.mark.timeout(600)
 UNIT = "amikafka"
 CONFIGURATION = "/etc/asterisk/ami_kafka.conf"
 PLUGINS = ("amikafka-avro", "amikafka-cloudevents", "amikafka-queuelog", "amikafka-redact")
+SPEEDUPS = "amikafka-speedups"
 NEWER = "0.2.0-1"
 RATE = 200
 # What apt and dpkg keep of any package, and what runs while we look.
@@ -132,7 +133,11 @@ def test_the_build_gives_the_same_bytes_again_and_lintian_finds_nothing(
     print(said, *(f"{package.name}: {package.stat().st_size} bytes" for package in packages), sep="\n")
     assert not re.search(r"^[EW]: ", said, re.MULTILINE), said
     first = {package.name: package.read_bytes() for package in packages}
-    assert set(first) == {f"{name}_0.1.0-1_all.deb" for name in ("amikafka", *PLUGINS)}
+    built_for = build.architecture()
+    assert set(first) == {
+        *(f"{name}_0.1.0-1_all.deb" for name in (UNIT, *PLUGINS)),
+        f"{SPEEDUPS}_0.1.0-1_{built_for}.deb",
+    }
     again = {package.name: package.read_bytes() for package in build.make(check=False)}
     assert [name for name in first if first[name] != again[name]] == []
 
@@ -140,11 +145,11 @@ def test_the_build_gives_the_same_bytes_again_and_lintian_finds_nothing(
 def test_apt_install_makes_all_that_is_needed_and_starts_nothing(world: World) -> None:
     machine = world.machine
     # What it depends on is there already, so that what is counted below is ours alone.
-    machine.run("apt-get", "-qy", "install", "--no-install-recommends", UNIT, *PLUGINS)
-    machine.run("apt-get", "-qy", "purge", UNIT, *PLUGINS)
+    machine.run("apt-get", "-qy", "install", UNIT, *PLUGINS)
+    machine.run("apt-get", "-qy", "purge", UNIT, SPEEDUPS, *PLUGINS)
     world.before = files_of(machine)
     started = time.monotonic()
-    said = machine.run("apt-get", "-qy", "install", "--no-install-recommends", UNIT)
+    said = machine.run("apt-get", "-qy", "install", UNIT)
     print(f"{world.suite}: apt install took {time.monotonic() - started:.1f} s")
     assert "rror" not in said
     assert "arning" not in said.replace("debconf: warning", "")
@@ -154,6 +159,9 @@ def test_apt_install_makes_all_that_is_needed_and_starts_nothing(world: World) -
     )
     assert machine.run("systemctl", "is-enabled", UNIT).strip() == "enabled"
     assert machine.run("systemctl", "is-active", UNIT, check=False).strip() == "inactive"
+    # It comes by itself, as it is recommended.
+    assert machine.run("dpkg-query", "-W", "-f", "${db:Status-Status}", SPEEDUPS) == "installed"
+    assert machine.run("amikafka", "--version").endswith("speedups yes)\n")
     machine.run("apt-get", "-qy", "install", "--no-install-recommends", *PLUGINS)
     shown = machine.run("amikafka", "plugins")
     for name in ("avro", "cloudevents", "queuelog", "redact"):
@@ -189,6 +197,12 @@ def test_an_asterisk_that_is_installed_later_is_joined(world: World) -> None:
         machine.run("asterisk", "-rx", f"dialplan add extension 100,{priority},{step} into lab")
 
 
+def entries(machine: Booted, *matches: str) -> list[dict[str, str]]:
+    """Return entries of the unit's log with all their fields."""
+    listed = machine.run("journalctl", "-u", UNIT, "--no-pager", "-q", "-o", "json", *matches)
+    return [json.loads(line) for line in listed.splitlines()]
+
+
 def test_systemctl_start_is_all_there_is(world: World) -> None:
     machine = world.machine
 
@@ -204,6 +218,7 @@ def test_systemctl_start_is_all_there_is(world: World) -> None:
     world.configure(change)
     machine.run("systemctl", "start", UNIT)
     wait_until_active(world)
+    assert re.search(r"^.*amikafka 0\.1\.0 .* speedups=yes\b", machine.journal(), re.MULTILINE)
     with world.driver() as driver, world.kafka.reader(world.topic) as reader:
         driver.calls(10, 10, ["100"])
         driver.marker("calls")
@@ -218,6 +233,11 @@ def test_systemctl_start_is_all_there_is(world: World) -> None:
     assert machine.file("/var/lib/amikafka/journal").is_dir()
     # Priorities reach the journal, and our own warnings would be seen there.
     assert machine.run("journalctl", "-u", UNIT, "-p", "warning", "--no-pager", "-o", "cat", "-q") == ""
+    (connected,) = entries(machine, "LOGGER=amikafka.recorder")
+    assert connected["MESSAGE"].startswith("connected: asterisk=127.0.0.1:")
+    assert connected["AMIKAFKA_ASTERISK"].startswith("127.0.0.1:")
+    assert connected["AMIKAFKA_VERSION"] == headers["asterisk_version"].decode()
+    assert (connected["_TRANSPORT"], connected["SYSLOG_IDENTIFIER"]) == ("journal", UNIT)
 
 
 def test_a_reload_counts_and_a_wrong_one_is_refused_with_file_and_line(world: World) -> None:
@@ -226,6 +246,13 @@ def test_a_reload_counts_and_a_wrong_one_is_refused_with_file_and_line(world: Wo
     world.configure(lambda text: text.replace(";log_level = info ", "log_level = debug "))
     machine.run("systemctl", "reload", UNIT)
     assert "configuration reloaded" in machine.journal()
+    for level, more in (("warning", 0), ("info", 1)):
+        before = machine.journal().count("configuration reloaded")
+        world.configure(
+            lambda text, level=level: re.sub("log_level = [a-z]+ ", f"log_level = {level} ", text)
+        )
+        machine.run("systemctl", "reload", UNIT)
+        assert machine.journal().count("configuration reloaded") == before + more, "the new level counts"
     good = machine.file(CONFIGURATION).read_text()
     world.configure(lambda text: text.replace("[kafka]\n", "[kafka]\ntpoic = x\n"))
     line = machine.file(CONFIGURATION).read_text().splitlines().index("tpoic = x") + 1
@@ -334,6 +361,7 @@ def test_the_packages_own_tests_pass(world: World, build: Build) -> None:
     machine.run("systemctl", "stop", UNIT)
     try:
         machine.run("sh", "/srv/tests/commands", timeout=120)
+        machine.run("sh", "/srv/tests/speedups", timeout=120)
         status, said = machine.status_of("sh", "-x", "/srv/tests/daemon", timeout=120)
         received = machine.run("cat", "/tmp/received", check=False)
         assert status == 0, f"{said}\n{received}\n{machine.journal()[-2000:]}"
@@ -355,7 +383,7 @@ def test_remove_keeps_what_is_there_and_purge_takes_it_all(world: World) -> None
     wait_until_active(world)
     machine.run("systemctl", "stop", UNIT)
     assert json.loads(checkpoint.read_text())["offset"] >= offset
-    machine.run("apt-get", "-qy", "purge", UNIT, *PLUGINS)
+    machine.run("apt-get", "-qy", "purge", UNIT, SPEEDUPS, *PLUGINS)
     assert machine.status_of("getent", "passwd", UNIT)[0] != 0
     if world.has_asterisk:
         assert not machine.file("/etc/asterisk/manager.d/amikafka.conf").exists()

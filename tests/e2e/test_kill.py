@@ -44,8 +44,11 @@ def test_what_was_in_the_journal_when_killed_reaches_kafka(
         kafka.reader(topic) as reader,
     ):
         with Flood(driver, RATE, "kill") as flood:
-            for moment in moments():
+            for number, moment in enumerate(moments()):
+                before = len(victim.log)
                 victim.start()
+                if number % 2:  # of the others some are killed before they have connected
+                    victim.wait_for_log("connected: asterisk=", after=before)
                 driver.closed.wait(moment)
                 victim.kill()
                 journalled.update(numbers_in(victim.journal(), "kill"))

@@ -1,7 +1,7 @@
 """A stand-in for Asterisk's manager interface on a real socket, as ill-behaved as a test wants it.
 
-It answers as main/manager.c does, as far as a login, CoreSettings, Events and Ping go; what comes after that
-is what the test sends. Nothing waits without a bound.
+It answers as main/manager.c does, as far as a login, CoreSettings, Filter, Events and Ping go; what comes
+after that is what the test sends. Nothing waits without a bound.
 """
 
 from __future__ import annotations
@@ -13,9 +13,12 @@ import ssl
 import struct
 import subprocess
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
+
+from tests.fakes.event_filters import EventFilters
 
 BOUND = 20.0
 """Seconds that anything here may take."""
@@ -41,6 +44,12 @@ class Manners:
     asterisk_version: str = "22.10.1"
     system_name: str = "pbx-01"
     answers_ping: bool = True
+    """Whether it does once the login is done."""
+    may_filter: bool = True
+    knows_criteria: bool = True
+    """Whether it knows advanced filters, or passes over what makes them so."""
+    refuses_filter: Callable[[str], bool] = lambda _pattern: False
+    """Which filters it does not take, though nothing is wrong with them."""
     answers: dict[str, bytes] = field(default_factory=dict)
     """Per action, what to send instead; empty closes the connection."""
 
@@ -51,13 +60,22 @@ class _Client:
     def __init__(self, server: AmiServer, accepted: socket.socket) -> None:
         self.socket = accepted
         self.ready = False
+        self.filters = EventFilters(knows_criteria=server.manners.knows_criteria)
         self._server = server
         self._logged_in = False
+        self._in_login = True
         self._lock = threading.Lock()
 
     def send(self, data: bytes) -> None:
         with self._lock:
             self.socket.sendall(data)
+
+    def send_events(self, data: bytes) -> None:
+        """Send whole events, but for those that the session's filters hold back."""
+        if self.filters.entries:
+            events = [event + b"\r\n\r\n" for event in data.split(b"\r\n\r\n")[:-1]]
+            data = b"".join(filter(self.filters.sends, events))
+        self.send(data)
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
@@ -80,7 +98,8 @@ class _Client:
             while data := self.socket.recv(65536):
                 *blocks, held = (held + data).split(b"\r\n\r\n")
                 for block in blocks:
-                    action = dict(line.split(": ", 1) for line in block.decode().split("\r\n"))
+                    lines = block.decode("utf-8", "surrogateescape").split("\r\n")
+                    action = dict(line.split(": ", 1) for line in lines)
                     if not manners.silent and not self._answer(action):
                         return
                     self._server.note(action)
@@ -101,12 +120,29 @@ class _Client:
         elif name == "CoreSettings":
             version = f"AsteriskVersion: {manners.asterisk_version}"
             self._succeed(action, "AMIversion: 11.0.0", version, f"SystemName: {manners.system_name}")
+        elif name == "Filter":
+            self._add_filter(action)
         elif name == "Events":
-            self._succeed(action, "Events: On")
             self.ready = action["EventMask"] == "on"
-        elif name == "Ping" and manners.answers_ping:
+            self._succeed(action, "Events: On")
+        elif name == "Ping" and (manners.answers_ping or self._in_login):
+            self._in_login = False
             self._succeed(action, "Ping: Pong")
         return True
+
+    def _add_filter(self, action: dict[str, str]) -> None:
+        manners = self._server.manners
+        pattern = action.get("Filter", "")
+        refusal: str | None = "Permission denied"
+        if manners.may_filter:
+            refusal = "Internal Error. Failed adding filter."
+            if not manners.refuses_filter(pattern):
+                criteria = action.get("MatchCriteria", "")
+                refusal = self.filters.add(*(_bytes(value) for value in (criteria, pattern)))
+        if refusal is None:
+            self._succeed(action, "Message: Success")
+        else:
+            self._fail(action, refusal)
 
     def _log_in(self, action: dict[str, str]) -> bool:
         manners = self._server.manners
@@ -217,6 +253,14 @@ class AmiServer:
         for client in list(self._clients):
             client.send(data)
 
+    def happen(self, data: bytes) -> None:
+        """Send events to every connection on which events are on, as far as its filters let them pass."""
+        with self._changed:
+            ready = [client for client in self._clients if client.ready]
+        for client in ready:
+            with contextlib.suppress(OSError):
+                client.send_events(data)
+
     def close(self) -> None:
         """Close all connections in good order."""
         for client in self._take_clients():
@@ -301,6 +345,10 @@ class AmiServer:
                     self._clients.remove(client)
                     client.close()
                 self._changed.notify_all()
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
 
 
 @dataclass(frozen=True)

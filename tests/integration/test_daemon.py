@@ -178,6 +178,17 @@ def test_garbage_between_events_is_set_aside_and_costs_no_event(world: World) ->
     world.daemon.wait_for_log("set aside: not an AMI event: offset=")
 
 
+def test_a_storm_in_the_log_is_counted_to_the_last(world: World) -> None:
+    world.start()
+    world.carry(b"garbage\r\n\r\n" * 500 + event(0))
+    assert world.daemon.stop() == 0
+    said = re.findall(
+        r"set aside: not an AMI event: .*?(?:\(and (\d+) more like this in \d+ s\))?\n", world.daemon.log
+    )
+    assert len(said) == 11
+    assert sum(1 + int(more or 0) for more in said) == 500
+
+
 def test_a_line_of_100_mb_without_an_end_is_passed_over_in_bounded_memory(world: World) -> None:
     world.start()
     with bounded(world, 100):

@@ -19,6 +19,7 @@ import pytest
 
 from amikafka_tail.mock_kafka import MockKafka, read_topic
 from tests.support.daemon import Daemon
+from tests.support.waiting import wait_for
 
 BOUND = 20.0
 CONFIGURATION = """
@@ -103,6 +104,7 @@ class Writer(threading.Thread):
         self.path = path
         self.lock = lock
         self.written = 0
+        self.opened = 0
         self.enough = threading.Event()
 
     def run(self) -> None:
@@ -118,6 +120,7 @@ class Writer(threading.Thread):
             if turn % 20 == 0:
                 file.close()
                 file = self.path.open("ab", buffering=0)
+                self.opened += 1
                 self.enough.wait(0.01)
         file.close()
 
@@ -152,6 +155,9 @@ def test_every_number_arrives_whatever_rotation_and_kills_do(follower: Follower,
     pause = threading.Event()
     for number in range(24):
         pause.wait(chance.uniform(0.05, 0.25))
+        # However busy the machine is, the writer writes to the file that is there now.
+        opened = writer.opened
+        wait_for(lambda opened=opened: writer.opened > opened + 1, 20, "the writer to open the log anew")
         rotate(path, number, chance.choice(["rename", "create", "copytruncate", "compress"]), lock)
         if kills and number % (24 // kills) == 0:
             follower.daemon.kill()

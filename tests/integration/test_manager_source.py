@@ -16,14 +16,16 @@ from typing import Any
 
 import pytest
 
+from amikafka_tail.ami.pushing import Pushed
 from amikafka_tail.api import Connection
+from amikafka_tail.connector import hang_up
 from amikafka_tail.errors import LoginRefused, SourceDisconnected
+from amikafka_tail.filters.eventfilter import FilterLine
 from amikafka_tail.sources.manager import ManagerOptions, ManagerSource
 from tests.fakes.ami_server import AmiServer, Certificate, make_certificate
 
 SECRET = "s3cret"
 HANGUP = b"Event: Hangup\r\nPrivilege: call,all\r\nCause: 16\r\n\r\n"
-EVENTS_ON = b"Response: Success\r\nActionID: amikafka-ready\r\nEvents: On\r\n\r\n"
 
 
 @pytest.fixture
@@ -89,7 +91,7 @@ def descriptors() -> int:
 def test_a_login_ends_with_events_on_and_a_socket_that_does_not_block(server: AmiServer, auth: str) -> None:
     with connected(options(server, auth=auth)) as connection:
         server.send(HANGUP)
-        assert read(connection, HANGUP) == EVENTS_ON + HANGUP
+        assert read(connection, HANGUP) == HANGUP
         assert not connection.socket.getblocking()
         assert connection.asterisk_version == "22.10.1"
         assert connection.system_name == "pbx-01"
@@ -97,7 +99,7 @@ def test_a_login_ends_with_events_on_and_a_socket_that_does_not_block(server: Am
         assert connection.peer == f"127.0.0.1:{server.port}"
         assert not connection.tls
     names = [action["Action"] for action in server.actions]
-    assert names == [*(["Challenge"] if auth == "md5" else []), "Login", "CoreSettings", "Events"]
+    assert names == [*(["Challenge"] if auth == "md5" else []), "Login", "CoreSettings", "Events", "Ping"]
     assert any(SECRET in action.values() for action in server.actions) == (auth == "plain")
 
 
@@ -151,6 +153,23 @@ def test_a_wrong_secret_says_what_to_look_at(server: AmiServer, auth: str) -> No
     )
     assert "permit" in words
     assert "wrong" not in words
+
+
+def test_filters_are_handed_over_where_the_source_is_asked_to(server: AmiServer) -> None:
+    line = FilterLine("eventfilter(name(Hangup),header(Cause),method(exact))", "17")
+    source = ManagerSource(options(server)).filtered([line])
+    connection = source.connect()
+    with connection.socket:
+        assert connection.pushed == Pushed(wanted=1, taken=1)
+        server.happen(HANGUP + HANGUP.replace(b"16", b"17"))
+        assert read(connection, b"\r\n\r\n") == HANGUP.replace(b"16", b"17")
+    assert [action["Action"] for action in server.actions][-5:] == [
+        "CoreSettings",
+        "Filter",
+        "Filter",
+        "Events",
+        "Ping",
+    ]
 
 
 def test_missing_rights_are_warnings(server: AmiServer) -> None:
@@ -269,6 +288,17 @@ def test_tls_with_a_certificate_that_is_trusted(certificate: Certificate) -> Non
                 assert connection.tls
                 assert isinstance(connection.socket, ssl.SSLSocket)
                 assert connection.asterisk_version == "22.10.1"
+
+
+def test_a_tls_connection_that_is_let_go_can_be_read_to_its_end(certificate: Certificate) -> None:
+    changes = {"tls": True, "tls_ca": certificate.certificate}
+    with AmiServer(tls=certificate.server()) as server, connected(options(server, **changes)) as connection:
+        server.send(HANGUP)
+        hang_up(connection)
+        assert HANGUP in read(connection, b"Ping: Pong\r\n\r\n")
+        connection.socket.settimeout(5)
+        with contextlib.suppress(ssl.SSLError):  # the other side may dislike an end without a farewell
+            assert connection.socket.recv(100) == b""
 
 
 def test_tls_with_an_unknown_certificate_names_the_option(certificate: Certificate) -> None:

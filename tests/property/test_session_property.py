@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from amikafka_tail.ami.session import Session
 from amikafka_tail.errors import SourceDisconnected
+from amikafka_tail.filters.eventfilter import FilterLine
 from tests.support.fuzzing import many
 
 MANY = many(100)
@@ -21,13 +22,21 @@ RELOAD = b"Event: Reload\r\nPrivilege: system,all\r\nModule: x\r\n\r\n"
 SETTINGS = (
     b"Response: Success\r\nActionID: amikafka-settings\r\nAsteriskVersion: 22.10.1\r\nSystemName: p\r\n\r\n"
 )
-EVENTS_ON = b"Response: Success\r\nActionID: amikafka-ready\r\nEvents: On\r\n\r\n"
+TAKEN = b"Response: Success\r\nActionID: amikafka-filters\r\nMessage: Success\r\n\r\n"
+REFUSED = b"Response: Error\r\nActionID: amikafka-filters\r\nMessage: Permission denied\r\n\r\n"
+EVENTS_ON = b"Response: Success\r\nActionID: amikafka-on\r\nEvents: On\r\n\r\n"
+PONG = b"Response: Success\r\nActionID: amikafka-events\r\nPing: Pong\r\n\r\n"
 HANGUP = b"Event: Hangup\r\nPrivilege: call,all\r\nCause: 16\r\n\r\n"
-TRANSCRIPT = BANNER + CHALLENGE + ACCEPTED + GREETING + RELOAD + SETTINGS + EVENTS_ON + HANGUP * 3
+LOGIN = BANNER + CHALLENGE + ACCEPTED + GREETING + RELOAD + SETTINGS
+TRANSCRIPT = LOGIN + TAKEN * 2 + RELOAD + TAKEN + HANGUP + EVENTS_ON + HANGUP + PONG + HANGUP * 3
+FILTERS = (
+    FilterLine("eventfilter", "Event: [HR]"),
+    FilterLine("eventfilter(action(exclude),name(DTMFEnd))", ""),
+)
 
 
 def play(transcript: bytes, cuts: list[int]) -> tuple[object, ...]:
-    session = Session("amikafka", "secret")
+    session = Session("amikafka", "secret", filters=FILTERS)
     sent = b""
     places = sorted({0, len(transcript), *(cut % (len(transcript) + 1) for cut in cuts)})
     try:
@@ -42,6 +51,7 @@ def play(transcript: bytes, cuts: list[int]) -> tuple[object, ...]:
         session.warnings,
         session.asterisk_version,
         session.system_name,
+        session.pushed,
     )
 
 
@@ -51,11 +61,12 @@ def play(transcript: bytes, cuts: list[int]) -> tuple[object, ...]:
 def test_a_transcript_cut_anywhere_gives_the_same_login(cuts: list[int]) -> None:
     whole = play(TRANSCRIPT, [])
     assert play(TRANSCRIPT, cuts) == whole
-    assert whole[2] == RELOAD + EVENTS_ON + HANGUP * 3
+    assert whole[2] == RELOAD * 2 + HANGUP * 5
 
 
+NOISE = (b"\r\n", b"\n", b"x", b"\0")
 PIECES = st.sampled_from(
-    [BANNER, CHALLENGE, ACCEPTED, GREETING, RELOAD, SETTINGS, EVENTS_ON, HANGUP, b"\r\n", b"\n", b"x", b"\0"]
+    [BANNER, CHALLENGE, ACCEPTED, GREETING, RELOAD, SETTINGS, TAKEN, REFUSED, EVENTS_ON, PONG, HANGUP, *NOISE]
 )
 
 

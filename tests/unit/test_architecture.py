@@ -10,14 +10,16 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "amikafka_tail"
 MODULES = sorted(PACKAGE.rglob("*.py"))
+LOGIC_OF_COMPARE = ("copies", "follow", "judge", "pairing", "report", "verdict")
 LOGIC = [
     *PACKAGE.glob("ami/*.py"),
     *PACKAGE.glob("formats/*.py"),
     *PACKAGE.glob("filters/*.py"),
+    *(PACKAGE / f"compare/{name}.py" for name in LOGIC_OF_COMPARE),
     *(PACKAGE / name for name in ("config/dialect.py", "config/options.py", "ledger.py", "envelope.py")),
 ]
 NOT_FOR_LOGIC = {"socket", "os", "time", "threading", "subprocess", "confluent_kafka", "select", "signal"}
-USES_KAFKA = {"producer.py", "checkpoint_topic.py", "cluster.py", "mock_kafka.py"}
+USES_KAFKA = {"producer.py", "checkpoint_topic.py", "cluster.py", "mock_kafka.py", "topic_tail.py"}
 MOST_LINES = 450
 
 

@@ -6,6 +6,7 @@ from amikafka_tail.ami.event import Event
 from amikafka_tail.config.identity import Identity
 from amikafka_tail.envelope import MAX_KINDS, envelopes
 
+pytestmark = pytest.mark.usefixtures("twin")
 PBX = Identity(entity_id="00:11:22:33:44:55", system_name="pbx-01", asterisk_version="22.10.1", hostname="vm")
 NAMELESS = Identity(entity_id="00:11:22:33:44:55", system_name="", asterisk_version="22.10.1", hostname="vm")
 CAPTURED = 1_795_426_158_220
@@ -167,6 +168,12 @@ def test_a_timestamp_that_does_not_follow_the_privilege_is_somebody_elses(head: 
     for _ in range(2):
         envelope(Event(head, 0, CAPTURED))
         assert envelope(Event(head + b"\r\nTimestamp: 1600000000.000000", 0, CAPTURED))[2] == CAPTURED
+
+
+def test_a_clock_that_is_before_the_epoch_gives_the_second_that_it_is_in() -> None:
+    for captured_ms, second in ((-1, b"-1"), (-1000, b"-1"), (-1001, b"-2"), (0, b"0"), (999, b"0")):
+        _, headers, moment_ms = envelopes(PBX, "json")(hangup(captured_ms=captured_ms))
+        assert (dict(headers)["timestamp"], moment_ms) == (second, captured_ms)
 
 
 def test_the_timestamp_header_is_the_whole_second_of_the_moment() -> None:

@@ -250,6 +250,28 @@ def test_what_is_missing_between_asterisks_own_numbers_is_said_once(
     assert caplog.text.count("as SequenceNumber tells") == 2
 
 
+def numbered(*numbers: int) -> list[bytes]:
+    lines = (
+        b"Event: A\r\nPrivilege: call,all\r\nSequenceNumber: %d\r\nFile: a.c\r\nLine: 1\r\nFunc: f\r\nX: y"
+    )
+    return [lines % number for number in numbers]
+
+
+def test_what_asterisk_filters_is_not_missing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader_module, "SEQUENCE_WINDOW", 8)
+    world.journal.begin_connection(PBX, NOW)
+    world.write(*numbered(*range(10)))
+    world.journal.begin_connection(PBX, NOW, filters=1)
+    world.write(*numbered(*range(10, 500, 7)))
+    assert world.run() == [*numbered(*range(10)), *numbered(*range(10, 500, 7))]
+    assert world.counters.gaps == 0
+    # Nor are its numbers missing on the connection that comes after it; but what is missing there is.
+    world.journal.begin_connection(PBX, NOW)
+    world.write(*numbered(*(number for number in range(500, 600) if number != 550)))
+    told = [fields(value) for value in world.run() if b"AmikafkaGap" in value]
+    assert [(each["Reason"], each["LostEvents"]) for each in told] == [("SequenceGap", "1")]
+
+
 def test_a_number_in_the_body_of_an_event_is_no_number_of_asterisk(world: World) -> None:
     world.write(*[event(0) + b"\r\nSequenceNumber: %d" % number for number in (1, 500, 1000)])
     assert len(world.run()) == 3

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from amikafka_tail import plugins
+from amikafka_tail import build, plugins
 from amikafka_tail.checkpoint import Checkpoint, DamagedCheckpoint, store
 from amikafka_tail.config import settings
 from amikafka_tail.config.identity import Identity
@@ -106,3 +106,27 @@ def test_files_wait_until_somebody_has_looked_at_a_damaged_checkpoint(
     with pytest.raises(DamagedCheckpoint, match="move it away"):
         load_checkpoint(configured, SpoolSource(SpoolOptions(directory=tmp_path)))
     assert path.exists()
+
+
+def configuration(directory: Path, text: str) -> settings.Settings:
+    path = directory / "ami_kafka.conf"
+    path.write_text(text.replace("[manager]", "[manager]\nsecret = x\nhost = h"))
+    return settings.load(path, plugins.load())
+
+
+def test_a_connection_belongs_to_the_filters_that_it_was_made_with(tmp_path: Path) -> None:
+    plain = "[general]\neventfilter = A\n[manager]\n"
+    push = f"{plain}push_filters = yes\n"
+    texts = [
+        plain,
+        push,
+        push.replace("= A", "= B"),
+        push.replace("eventfilter", "eventfilter(header(X),method(regex))"),
+    ]
+    keys = [build.source_key(configuration(tmp_path, text)) for text in texts]
+    assert len(set(keys)) == 4
+    moved = configuration(tmp_path, f"; another line before\n{push}")
+    assert build.source_key(moved) == keys[1]
+    assert moved.pushed == configuration(tmp_path, push).pushed
+    # Where nothing is pushed, the lines are no matter of the connection.
+    assert build.source_key(configuration(tmp_path, plain.replace("= A", "= B"))) == keys[0]

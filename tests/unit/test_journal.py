@@ -631,6 +631,18 @@ def test_connections_outlive_the_process(journals: Journals, directory: Path) ->
     assert again.connection_in(10, 10 + 1) == 10
 
 
+def test_how_many_filters_asterisk_applied_holds_from_its_connection_on(
+    journals: Journals, directory: Path
+) -> None:
+    journal = journals()
+    journal.append(b"from before", NOW)
+    journal.begin_connection(PBX, NOW, filters=3)
+    journal.append(b"first", NOW)
+    journal.begin_connection(UPGRADED, NOW, lost_ms=NOW - 1)
+    for each in (journal, journals(after_a_crash(directory))):
+        assert [each.filters_at(position) for position in (10, 11, 20, 21)] == [0, 3, 3, 0]
+
+
 def test_half_a_note_that_a_crash_left_is_ignored(journals: Journals, directory: Path) -> None:
     journal = journals()
     journal.begin_connection(PBX, NOW)

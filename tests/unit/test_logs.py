@@ -1,42 +1,19 @@
 from __future__ import annotations
 
-import io
 import logging
+import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from amikafka_tail import logs
-from amikafka_tail.logs import FoldRepeats, Recent
+from amikafka_tail.errors import ConfigError, Problem
+from amikafka_tail.logs import MOST_TEXT, Recent
+from tests.support.journald import Journald
 
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def folded(clock: Clock) -> Iterator[tuple[logging.Logger, io.StringIO]]:
-    """A logger of its own that folds after three in ten seconds, and what it wrote."""
-    out = io.StringIO()
-    handler = logging.StreamHandler(out)
-    handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
-    handler.addFilter(FoldRepeats(burst=3, seconds=10, clock=clock))
-    logger = logging.getLogger("test.folded")
-    logger.handlers, logger.propagate = [handler], False
-    logger.setLevel(logging.DEBUG)
-    yield logger, out
-    logger.handlers, logger.propagate = [], True
-    logger.setLevel(logging.NOTSET)
+NO_SOCKET = Path("/nonexistent/socket")
 
 
 @pytest.fixture
@@ -45,105 +22,38 @@ def root() -> Iterator[logging.Logger]:
     before = (logger.handlers, logger.propagate, logger.level)
     librdkafka = logging.getLogger(f"{logs.ROOT}.librdkafka")
     level = librdkafka.level
+    logger.handlers = []
     yield logger
+    for handler in logger.handlers:
+        handler.close()
     logger.handlers, logger.propagate, _ = before
     logger.setLevel(before[2])
     librdkafka.setLevel(level)
 
 
-def written(out: io.StringIO) -> list[str]:
-    lines = out.getvalue().splitlines()
-    out.seek(0)
-    out.truncate()
-    return lines
+@pytest.fixture
+def under_systemd(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Standard error is the journal's, as far as anybody can tell."""
+    status = os.fstat(2)
+    monkeypatch.setenv("JOURNAL_STREAM", f"{status.st_dev}:{status.st_ino}")
 
 
-# A storm.
-
-
-def test_a_few_of_the_same_are_written(folded: tuple[logging.Logger, io.StringIO]) -> None:
-    logger, out = folded
-    for number in range(3):
-        logger.warning("broker %d is down", number)
-    assert written(out) == [f"WARNING broker {number} is down" for number in range(3)]
-
-
-def test_a_storm_of_the_same_is_cut_off_and_counted(
-    folded: tuple[logging.Logger, io.StringIO], clock: Clock
-) -> None:
-    logger, out = folded
-    for number in range(100):
-        logger.warning("broker %d is down", number)
-    assert written(out) == [f"WARNING broker {number} is down" for number in range(3)]
-    clock.now += 12
-    logger.warning("broker %d is down", 100)
-    assert written(out) == ["WARNING broker 100 is down (and 97 more like this in 12 s)"]
-    logger.warning("broker %d is down", 101)
-    assert written(out) == ["WARNING broker 101 is down"]
-
-
-def test_a_storm_that_goes_on_is_counted_each_time(
-    folded: tuple[logging.Logger, io.StringIO], clock: Clock
-) -> None:
-    logger, out = folded
-    lines = []
-    for _ in range(40):
-        logger.warning("again")
-        clock.now += 1
-        lines += written(out)
-    # Ten a period, three of them written.
-    more = "WARNING again (and 7 more like this in 10 s)"
-    assert lines == ["WARNING again"] * 3 + [more, "WARNING again", "WARNING again"] * 3
-
-
-def test_what_was_not_folded_is_not_counted(folded: tuple[logging.Logger, io.StringIO], clock: Clock) -> None:
-    logger, out = folded
-    for _ in range(3):
-        logger.warning("rare")
-    clock.now += 60
-    logger.warning("rare")
-    assert written(out) == ["WARNING rare"] * 4
-
-
-def test_other_messages_and_other_levels_are_not_folded_with_it(
-    folded: tuple[logging.Logger, io.StringIO],
-) -> None:
-    logger, out = folded
-    for _ in range(5):
-        logger.warning("one")
-    written(out)
-    logger.warning("another")
-    logger.error("one")
-    assert written(out) == ["WARNING another", "ERROR one"]
-
-
-def test_percent_signs_in_a_value_do_no_harm(
-    folded: tuple[logging.Logger, io.StringIO], clock: Clock
-) -> None:
-    logger, out = folded
-    for _ in range(5):
-        logger.warning("topic %r is unknown", "100%s")
-    clock.now += 10
-    logger.warning("topic %r is unknown", "100%s")
-    assert written(out)[-1] == "WARNING topic '100%s' is unknown (and 2 more like this in 10 s)"
-
-
-def test_an_exception_may_be_the_message(folded: tuple[logging.Logger, io.StringIO], clock: Clock) -> None:
-    logger, out = folded
-    for _ in range(5):
-        logger.error(ValueError("wrong"))
-    clock.now += 10
-    logger.error(ValueError("wrong"))
-    assert written(out) == ["ERROR wrong"] * 3 + ["ERROR wrong (and 2 more like this in 10 s)"]
-
-
-# Where it goes.
-
-
-def test_on_a_terminal_a_line_has_its_time_and_level(
-    root: logging.Logger, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing tells of a journal."""
     monkeypatch.delenv("JOURNAL_STREAM", raising=False)
+
+
+@pytest.fixture
+def journald(tmp_path: Path) -> Iterator[Journald]:
+    with Journald(tmp_path / "socket") as listening:
+        yield listening
+
+
+@pytest.mark.usefixtures("on_a_terminal")
+def test_on_a_terminal_a_line_has_its_time_and_level(
+    root: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
     logs.set_up()
     logging.getLogger("amikafka.pipeline").warning("lag_bytes=%d", 5)
     assert re.fullmatch(
@@ -151,38 +61,52 @@ def test_on_a_terminal_a_line_has_its_time_and_level(
     )
 
 
+def test_a_variable_that_is_about_another_program_does_not_count(
+    root: logging.Logger, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("JOURNAL_STREAM", "8:12345")
+    logs.set_up()
+    logging.getLogger("amikafka").warning("on a terminal of a desktop")
+    assert " WARNING on a terminal of a desktop\n" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("under_systemd")
+def test_under_systemd_the_log_goes_to_the_journal(
+    root: logging.Logger, journald: Journald, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs.set_up(journal=journald.path)
+    logging.getLogger("amikafka.reader").error("first\nsecond: offset=%d", 5)
+    entry = journald.entry()
+    assert entry["MESSAGE"] == "first\nsecond: offset=5"
+    assert (entry["PRIORITY"], entry["AMIKAFKA_OFFSET"]) == ("3", "5")
+    assert capsys.readouterr() == ("", "")
+
+
 @pytest.mark.parametrize(
     ("level", "priority"), [("debug", 7), ("info", 6), ("warning", 4), ("error", 3), ("critical", 2)]
 )
-def test_under_systemd_a_line_begins_with_its_priority(
-    root: logging.Logger,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    level: str,
-    priority: int,
+@pytest.mark.usefixtures("under_systemd")
+def test_without_the_socket_a_line_begins_with_its_priority(
+    root: logging.Logger, capsys: pytest.CaptureFixture[str], level: str, priority: int
 ) -> None:
-    monkeypatch.setenv("JOURNAL_STREAM", "8:12345")
-    logs.set_up("debug")
+    logs.set_up("debug", journal=NO_SOCKET)
     logging.getLogger("amikafka").log(logging.getLevelName(level.upper()), "first\nsecond")
-    assert capsys.readouterr().err == f"<{priority}>first\n<{priority}>second\n"
+    assert capsys.readouterr() == ("", f"<{priority}>first\n<{priority}>second\n")
 
 
-def test_lines_go_to_standard_error_once(
-    root: logging.Logger, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.usefixtures("under_systemd")
+def test_each_message_is_written_once_however_often_it_is_set_up(
+    root: logging.Logger, journald: Journald
 ) -> None:
-    monkeypatch.setenv("JOURNAL_STREAM", "8:12345")
-    logs.set_up()
-    logs.set_up()
+    logs.set_up(journal=journald.path)
+    logs.set_up(journal=journald.path)
     logging.getLogger("amikafka.journal").error("lost")
-    captured = capsys.readouterr()
-    assert (captured.out, captured.err) == ("", "<3>lost\n")
+    assert journald.messages() == ["lost"]
 
 
-def test_the_level_can_be_changed(
-    root: logging.Logger, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("JOURNAL_STREAM", "8:12345")
-    logs.set_up("warning")
+@pytest.mark.usefixtures("under_systemd")
+def test_the_level_can_be_changed(root: logging.Logger, journald: Journald) -> None:
+    logs.set_up("warning", journal=journald.path)
     logger = logging.getLogger("amikafka.journal")
     logger.info("hidden")
     logs.set_level("info")
@@ -190,44 +114,106 @@ def test_the_level_can_be_changed(
     logger.debug("hidden")
     logs.set_level("error")
     logger.warning("hidden")
-    assert capsys.readouterr().err == "<6>shown\n"
+    logs.set_level("debug")
+    logger.debug("shown too")
+    assert journald.messages() == ["shown", "shown too"]
 
 
-def test_librdkafkas_own_lines_are_for_debugging(
-    root: logging.Logger, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("JOURNAL_STREAM", "8:12345")
-    logs.set_up("info")
+@pytest.mark.usefixtures("under_systemd")
+def test_librdkafkas_own_lines_are_for_debugging(root: logging.Logger, journald: Journald) -> None:
+    logs.set_up("info", journal=journald.path)
     librdkafka = logging.getLogger("amikafka.librdkafka")
     librdkafka.error("connection lost")
     logs.set_level("debug")
     librdkafka.info("connection lost again")
-    assert capsys.readouterr().err == "<6>connection lost again\n"
+    assert journald.messages() == ["connection lost again"]
 
 
-def test_a_storm_is_folded_wherever_it_goes(
-    root: logging.Logger, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("JOURNAL_STREAM", "8:12345")
-    logs.set_up()
+@pytest.mark.usefixtures("under_systemd")
+def test_a_storm_is_folded_wherever_it_goes(root: logging.Logger, journald: Journald) -> None:
+    logs.set_up(journal=journald.path)
+    logger = logging.getLogger("amikafka.kafka")
     for _ in range(1000):
-        logging.getLogger("amikafka.kafka").warning("Kafka: %s", "down")
-    assert 1 < len(capsys.readouterr().err.splitlines()) < 50
+        logger.warning("Kafka: %s", "down")
+    assert journald.messages() == ["Kafka: down"] * 10
+    logs.tell_of_storms()
+    assert journald.messages() == [], "it may go on"
+    logs.tell_of_storms(at_once=True)
+    assert journald.messages() == ["Kafka: down (and 989 more like this in 0 s)"]
 
 
-@pytest.mark.parametrize("under_systemd", [False, True])
-def test_nothing_reaches_the_terminal_that_could_change_it(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], under_systemd: bool
+@pytest.mark.usefixtures("under_systemd")
+def test_a_storm_below_the_level_that_is_in_use_by_now_is_not_told_of(
+    root: logging.Logger, journald: Journald
 ) -> None:
-    if under_systemd:
-        monkeypatch.setenv("JOURNAL_STREAM", "1:2")
-    else:
-        monkeypatch.delenv("JOURNAL_STREAM", raising=False)
-    logs.set_up()
-    logging.getLogger("amikafka.x").error("said %s", "\x1b[2J\x9b31m\a\r\x7ft\u00fcr\tend")
+    logs.set_up(journal=journald.path)
+    for _ in range(100):
+        logging.getLogger("amikafka.kafka").warning("Kafka: %s", "down")
+    journald.messages()
+    logs.set_level("error")
+    logs.tell_of_storms(at_once=True)
+    assert journald.messages() == []
+
+
+EVIL, HARMLESS = "\x1b[2J\x9b31m\a\r\x7ft\u00fcr\tend", "\\x1b[2J\\x9b31m\\x07\\x0d\\x7ft\u00fcr\tend"
+
+
+@pytest.mark.parametrize("where", ["under_systemd", "on_a_terminal"])
+def test_nothing_reaches_the_terminal_that_could_change_it(
+    root: logging.Logger, capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest, where: str
+) -> None:
+    request.getfixturevalue(where)
+    logs.set_up(journal=NO_SOCKET)
+    logging.getLogger("amikafka.x").error("said %s", EVIL)
     written = capsys.readouterr().err
-    assert "said \\x1b[2J\\x9b31m\\x07\\x0d\\x7ft\u00fcr\tend\n" in written
+    assert written.endswith(f"said {HARMLESS}\n")
     assert not set(written) & set(map(chr, [*range(9), *range(11, 32), *range(127, 160)]))
+
+
+@pytest.mark.usefixtures("under_systemd")
+def test_what_is_in_the_journal_can_be_shown_on_a_terminal(root: logging.Logger, journald: Journald) -> None:
+    logs.set_up(journal=journald.path)
+    logging.getLogger("amikafka.x").error("said %s", EVIL)
+    assert journald.messages() == [f"said {HARMLESS}"]
+
+
+@pytest.mark.usefixtures("under_systemd")
+def test_a_message_has_an_end(root: logging.Logger, journald: Journald) -> None:
+    logs.set_up(journal=journald.path)
+    logging.getLogger("amikafka.x").error("plugin failed: %s", "\u20ac" * 5_000_000)
+    message = journald.entry()["MESSAGE"]
+    assert len(message) < MOST_TEXT + 100
+    assert message.endswith(
+        f"\u20ac ... and {5_000_000 + len('plugin failed: ') - MOST_TEXT} more characters"
+    )
+
+
+# Why a command cannot go on.
+
+
+@pytest.mark.usefixtures("on_a_terminal")
+def test_a_command_complains_on_the_terminal(
+    root: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs.complain("no such file: \x1b[2J")
+    assert capsys.readouterr() == ("", "amikafka: no such file: \\x1b[2J\n")
+
+
+@pytest.mark.usefixtures("under_systemd")
+def test_under_systemd_a_command_complains_as_an_error(
+    root: logging.Logger, journald: Journald, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs.set_up(journal=journald.path)
+    error = ConfigError(Problem(message=f"wrong: {number}") for number in range(30))
+    for line in str(error).splitlines():
+        logs.complain(line)
+    found = journald.entries()
+    assert [dict(entry)["MESSAGE"] for entry in found] == [f"wrong: {n}".encode() for n in range(30)]
+    assert {dict(entry)["PRIORITY"] for entry in found} == {b"3"}
+    assert capsys.readouterr().err == ""
+
+
+# What is remembered.
 
 
 def test_warnings_and_errors_are_remembered_and_repeats_counted() -> None:

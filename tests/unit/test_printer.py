@@ -8,6 +8,7 @@ from base64 import b64decode
 
 import pytest
 
+from amikafka_tail.ledger import Hold, Ledger
 from amikafka_tail.printer import Message, Printer, as_json
 
 HEADERS = [("event_type", b"Hangup"), ("format", b"json")]
@@ -41,10 +42,12 @@ def test_the_line_has_no_control_character_and_says_the_same() -> None:
 def test_what_is_printed_is_delivered_and_no_more_than_wanted_is_taken() -> None:
     out = io.StringIO()
     printer = Printer(out, lambda shown: shown.value.decode(), most=2)
-    delivered: list[object] = []
+    ledger = Ledger(0)
+    receipt = ledger.open(0, 10)
 
     def produce(value: bytes) -> None:
-        printer.produce("events", value, None, -1, None, lambda error, _: delivered.append(error), 0, HEADERS)
+        report = Hold(receipt)
+        printer.produce("events", value, None, -1, report, report, 0, HEADERS)
 
     produce(b"a")
     assert not printer.is_done
@@ -53,5 +56,6 @@ def test_what_is_printed_is_delivered_and_no_more_than_wanted_is_taken() -> None
     with pytest.raises(BufferError):
         produce(b"c")
     assert out.getvalue() == "a\nb\n"
-    assert delivered == [None, None]
+    receipt.settle_one()
+    assert (ledger.settle(), ledger.position) == (1, 10)
     assert printer.printed == 2

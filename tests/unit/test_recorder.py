@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -18,8 +19,9 @@ from typing import Any
 import pytest
 
 from amikafka_tail.ami.framing import END
+from amikafka_tail.ami.pushing import Pushed
 from amikafka_tail.config.identity import Identity
-from amikafka_tail.errors import LoginRefused, SourceDisconnected
+from amikafka_tail.errors import AlreadyLoggedIn, LoginRefused, SourceDisconnected
 from amikafka_tail.journal import BOUNDARY, Journal
 from amikafka_tail.metrics import Counters
 from amikafka_tail.recorder import DISK_RETRY, LAST_WORD, Recorder
@@ -141,9 +143,9 @@ class Disk(Journal):
         self._check()
         super().append(data, now_ms)
 
-    def begin_connection(self, identity: Identity, now_ms: int, *, lost_ms: int = 0) -> None:
+    def begin_connection(self, identity: Identity, now_ms: int, **noted: int) -> None:
         self._check()
-        super().begin_connection(identity, now_ms, lost_ms=lost_ms)
+        super().begin_connection(identity, now_ms, **noted)
 
 
 class Clock:
@@ -171,7 +173,7 @@ class World:
         self.recorder = self.make_recorder()
         self.recorders = [self.recorder]
 
-    def make_recorder(self) -> Recorder:
+    def make_recorder(self, key: str = "main") -> Recorder:
         return Recorder(
             self.source,
             self.journal,
@@ -186,7 +188,7 @@ class World:
             clock=self.clock,
             now_ms=lambda: NOW,
             store=self.store,
-            key="main",
+            key=key,
         )
 
     def connection(self, **fields: Any) -> FakeConnection:
@@ -324,6 +326,25 @@ def test_warnings_of_a_connection_are_logged(world: World, caplog: pytest.LogCap
         "no right to read cdr",
     ]
     assert "connected: asterisk=127.0.0.1:5038 version=22 system_name=pbx" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("pushed", "said"),
+    [
+        (Pushed(), False),
+        (Pushed(wanted=3, taken=2), True),
+        (Pushed(wanted=3, taken=0), True),
+    ],
+)
+def test_how_many_filters_asterisk_takes_is_noted_and_said(
+    world: World, caplog: pytest.LogCaptureFixture, pushed: Pushed, said: bool
+) -> None:
+    connection = world.connection()
+    connection.pushed = pushed  # type: ignore[attr-defined]
+    with caplog.at_level(logging.INFO):
+        world.connect(connection)
+    assert world.journal.filters_at(world.journal.end) == pushed.taken
+    assert (f"Asterisk filters by {pushed.taken} of 3 eventfilter lines" in caplog.text) is said
 
 
 # Losing the connection.
@@ -580,8 +601,8 @@ def test_an_asterisk_whose_answer_had_to_wait_for_the_disk_is_not_given_up(world
 
 def test_what_came_with_the_login_waits_for_a_full_disk(world: World) -> None:
     class FullAfterTheMark(Disk):
-        def begin_connection(self, identity: Identity, now_ms: int, *, lost_ms: int = 0) -> None:
-            super().begin_connection(identity, now_ms, lost_ms=lost_ms)
+        def begin_connection(self, identity: Identity, now_ms: int, **noted: int) -> None:
+            super().begin_connection(identity, now_ms, **noted)
             self.full = True
 
     world.journal.__class__ = FullAfterTheMark
@@ -674,6 +695,40 @@ def test_a_tls_connection_cannot_outlive_the_process(world: World, tls: FakeTlsS
 # Another source.
 
 
+def end_session(connection: FakeConnection, last: bytes = b"") -> None:
+    """Do what Asterisk does once nothing more will be asked: send what is left, then close."""
+    connection.asterisk.settimeout(BOUND)
+    asked = b""
+    while data := connection.asterisk.recv(1000):
+        asked += data
+    assert asked == PING
+    connection.asterisk.sendall(last)
+    connection.asterisk.close()
+
+
+@contextlib.contextmanager
+def session_that_ends(connection: FakeConnection) -> Iterator[None]:
+    """Let Asterisk end a session meanwhile."""
+    ending = threading.Thread(target=end_session, args=(connection,))
+    ending.start()
+    yield
+    ending.join(BOUND)
+    assert not ending.is_alive()
+
+
+def replaced(world: World, **fields: Any) -> tuple[FakeSource, FakeConnection]:
+    """Replace the source; return when it has connected. The connection before is still recorded."""
+    other = FakeSource()
+    world.recorder.replace_source(other, "other")
+    new = world.connection(**fields)
+    world.recorder.collect()
+    world.woken.clear()
+    other.outcomes.put(new)
+    assert world.woken.wait(BOUND)
+    world.recorder.collect()
+    return other, new
+
+
 def test_the_connection_before_is_recorded_until_the_new_one_is_there(world: World) -> None:
     old = world.connect()
     old.asterisk.sendall(FIRST)
@@ -686,7 +741,8 @@ def test_the_connection_before_is_recorded_until_the_new_one_is_there(world: Wor
     assert world.recorder.connected
     new = world.connection(system_name="other")
     other.outcomes.put(new)
-    world.collect_until(lambda: world.counters.connections == 2)
+    with session_that_ends(old):
+        world.collect_until(lambda: world.counters.connections == 2)
     assert old.socket.fileno() == -1
     new.asterisk.sendall(THIRD)
     world.expect(BOUNDARY + FIRST + SECOND + BOUNDARY + THIRD)
@@ -695,54 +751,116 @@ def test_the_connection_before_is_recorded_until_the_new_one_is_there(world: Wor
     assert identity.system_name == "other"
 
 
-def test_what_the_connection_before_had_already_sent_is_recorded(world: World) -> None:
-    old = world.connect()
-    other = FakeSource()
-    world.recorder.replace_source(other, "other")
-    world.recorder.collect()
-    old.asterisk.sendall(FIRST)
-    world.arrived(old)
-    world.woken.clear()
-    other.outcomes.put(world.connection())
-    assert world.woken.wait(BOUND)
-    world.collect_until(lambda: world.counters.connections == 2)
-    assert world.recorded == BOUNDARY + FIRST + BOUNDARY
-
-
-def test_the_connection_before_may_finish_its_event(world: World) -> None:
+def test_what_asterisk_still_has_for_the_connection_before_is_recorded(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     old = world.connect()
     old.asterisk.sendall(FIRST[:10])
     world.expect(BOUNDARY + FIRST[:10])
-    other = FakeSource()
-    world.recorder.replace_source(other, "other")
-    world.recorder.collect()
-    world.woken.clear()
-    other.outcomes.put(world.connection())
-    assert world.woken.wait(BOUND)
-    for _ in range(3):
-        world.recorder.collect()
+    _, new = replaced(world, leftover=THIRD)
     assert world.counters.connections == 1
-    old.asterisk.sendall(FIRST[10:])
+    assert world.recorder.deadline() == world.clock.now + LAST_WORD
+    end_session(old, FIRST[10:] + SECOND)
     world.collect_until(lambda: world.counters.connections == 2)
-    assert world.recorded == BOUNDARY + FIRST + BOUNDARY
+    new.asterisk.sendall(FIRST)
+    world.expect(BOUNDARY + FIRST + SECOND + BOUNDARY + THIRD + FIRST)
+    assert world.counters.disconnections == 0
+    assert caplog.records == []
 
 
-def test_the_connection_before_has_not_for_ever_to_finish_its_event(world: World) -> None:
+def test_the_connection_before_has_not_for_ever_to_end(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     old = world.connect()
     old.asterisk.sendall(FIRST[:10])
     world.expect(BOUNDARY + FIRST[:10])
-    other = FakeSource()
-    world.recorder.replace_source(other, "other")
-    world.recorder.collect()
-    world.woken.clear()
-    other.outcomes.put(world.connection())
-    assert world.woken.wait(BOUND)
-    world.recorder.collect()
-    assert world.counters.connections == 1
+    replaced(world)
     world.clock.now += LAST_WORD
     world.recorder.collect()
     assert world.counters.connections == 2
     assert world.recorded == BOUNDARY + FIRST[:10] + BOUNDARY
+    assert "the connection before does not come to its end: its last events may be lost" in caplog.text
+
+
+def test_a_connection_that_lags_behind_is_waited_for_as_long_as_something_comes(world: World) -> None:
+    old = world.connect()
+    replaced(world)
+    expected = BOUNDARY
+    for _ in range(12):
+        old.asterisk.sendall(FIRST)
+        expected += FIRST
+        world.expect(expected)
+        world.clock.now += 0.8
+        world.recorder.collect()
+        assert world.counters.connections == 1
+    old.asterisk.sendall(FIRST)
+    world.expect(expected + FIRST)
+    world.clock.now += 0.8
+    world.recorder.collect()
+    assert world.counters.connections == 2
+
+
+def test_a_silent_connection_is_not_asked_for_a_sign_of_life_once_it_is_being_replaced(world: World) -> None:
+    old = world.connect()
+    world.clock.now += old.keepalive - 0.1
+    replaced(world)
+    world.clock.now += 0.2
+    world.recorder.collect()
+    end_session(old)
+    world.collect_until(lambda: world.counters.connections == 2)
+
+
+def test_a_connection_that_breaks_while_it_is_being_replaced_leaves_no_gap(world: World) -> None:
+    old = world.connect()
+    replaced(world)
+    old.asterisk.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    old.asterisk.close()
+    world.collect_until(lambda: world.counters.connections == 2)
+    assert world.counters.disconnections == 0
+
+
+def test_a_disk_that_is_full_when_the_connection_before_has_ended_leaves_a_gap(world: World) -> None:
+    old = world.connect()
+    other, new = replaced(world)
+    end_session(old)
+    world.arrived(old)
+    world.journal.full = True
+    world.recorder.collect()
+    assert new.socket.fileno() == -1
+    world.journal.full = False
+    world.clock.now += 2.5
+    other.outcomes.put(world.connection())
+    world.collect_until(lambda: world.counters.connections == 2)
+    assert (world.counters.disconnections, world.counters.disconnected_seconds) == (1, 2.5)
+
+
+def test_an_attempt_that_was_under_way_to_the_source_before_is_none_to_the_new_one(world: World) -> None:
+    world.recorder.collect()
+    other = FakeSource()
+    world.recorder.replace_source(other, "other")
+    late = world.connection()
+    world.source.outcomes.put(late)
+    world.collect_until(lambda: late.socket.fileno() == -1)
+    new = world.connection()
+    other.outcomes.put(new)
+    world.collect_until(lambda: world.counters.connections == 1)
+    new.asterisk.sendall(FIRST)
+    world.expect(BOUNDARY + FIRST)
+
+
+def test_a_source_that_is_replaced_while_it_takes_over_is_replaced_once_it_has(world: World) -> None:
+    old = world.connect()
+    _, second = replaced(world, leftover=FIRST)
+    third = FakeSource()
+    world.recorder.replace_source(third, "third")
+    end_session(old)
+    world.collect_until(lambda: world.counters.connections == 2)
+    assert set(world.store.kept) == {"other-socket", "other-pipe-in", "other-pipe-out"}
+    third.outcomes.put(world.connection(leftover=SECOND))
+    with session_that_ends(second):
+        world.collect_until(lambda: world.counters.connections == 3)
+    world.expect(BOUNDARY + BOUNDARY + FIRST + BOUNDARY + SECOND)
+    assert set(world.store.kept) == {"third-socket", "third-pipe-in", "third-pipe-out"}
 
 
 def test_a_new_source_that_cannot_connect_leaves_the_one_before_in_use(world: World) -> None:
@@ -760,7 +878,8 @@ def test_a_new_source_that_cannot_connect_leaves_the_one_before_in_use(world: Wo
     world.clock.now = world.recorder.deadline()
     new = world.connection()
     other.outcomes.put(new)
-    world.collect_until(lambda: world.counters.connections == 2)
+    with session_that_ends(old):
+        world.collect_until(lambda: world.counters.connections == 2)
     new.asterisk.sendall(SECOND)
     world.expect(BOUNDARY + FIRST + BOUNDARY + SECOND)
     assert other.attempts == 2
@@ -820,9 +939,9 @@ def test_a_connection_that_came_just_before_the_end_is_closed(world: World) -> N
 # Handing over to the next process.
 
 
-def next_process(world: World) -> Recorder:
+def next_process(world: World, key: str = "main") -> Recorder:
     """Return the recorder of another process, while the one before has been killed."""
-    recorder = world.make_recorder()
+    recorder = world.make_recorder(key)
     world.recorders.append(recorder)
     return recorder
 
@@ -921,6 +1040,74 @@ def test_what_belongs_to_another_source_is_put_away(world: World) -> None:
     assert "other-socket" not in world.store.kept
 
 
+def test_a_connection_made_with_other_options_is_recorded_until_there_is_one_with_those_of_now(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = world.connect()
+    old.asterisk.sendall(FIRST[:10])
+    world.expect(BOUNDARY + FIRST[:10])
+    handed_over = world.store.hand_over()
+    world.recorder.close()
+    world.recorders.clear()
+    world.recorder = next_process(world, key="other")
+    assert world.recorder.resume(handed_over)
+    old.asterisk.sendall(FIRST[10:])
+    world.expect(BOUNDARY + FIRST)
+    new = world.connection(leftover=THIRD)
+    world.woken.clear()
+    world.source.outcomes.put(new)
+    assert world.woken.wait(BOUND)
+    world.recorder.collect()
+    end_session(old, SECOND)
+    world.collect_until(lambda: world.counters.connections == 2)
+    world.expect(BOUNDARY + FIRST + SECOND + BOUNDARY + THIRD)
+    assert world.counters.disconnections == 0
+    assert set(world.store.kept) == {"other-socket", "other-pipe-in", "other-pipe-out"}
+    assert not [record for record in caplog.records if record.levelno > logging.INFO]
+
+
+def test_a_connection_of_another_kind_of_source_is_put_away(world: World) -> None:
+    world.connect()
+    handed_over = world.store.hand_over()
+    world.recorder.close()
+    world.recorders.clear()
+    world.recorder = next_process(world, key="queue-0123456789ab")
+    assert not world.recorder.resume(handed_over)
+    assert not any(map(is_open, handed_over.values()))
+    assert world.store.kept == {}
+
+
+def test_a_connection_that_is_in_the_way_of_the_one_with_the_options_of_now_makes_room(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = world.connect()
+    handed_over = world.store.hand_over()
+    world.recorder.close()
+    world.recorders.clear()
+    world.recorder = next_process(world, key="other")
+    assert world.recorder.resume(handed_over)
+    world.fail(AlreadyLoggedIn("Login Already In Use"))
+    end_session(old, FIRST)
+    world.collect_until(lambda: not world.recorder.connected)
+    world.clock.now = world.recorder.deadline()
+    world.connect().asterisk.sendall(SECOND)
+    world.expect(BOUNDARY + FIRST + BOUNDARY + SECOND)
+    assert "Login Already In Use: the connection of the process before makes room" in caplog.text
+    assert world.counters.disconnections == 1
+
+
+def test_a_connection_of_this_process_stays_where_the_user_may_be_logged_in_only_once(world: World) -> None:
+    world.connect()
+    other = FakeSource()
+    world.recorder.replace_source(other, "other")
+    world.recorder.collect()
+    world.woken.clear()
+    other.outcomes.put(AlreadyLoggedIn("Login Already In Use"))
+    assert world.woken.wait(BOUND)
+    world.recorder.collect()
+    assert world.recorder.connected
+
+
 def test_nothing_handed_over_is_nothing_to_resume(world: World) -> None:
     assert not world.recorder.resume({})
     world.connect().asterisk.sendall(FIRST)
@@ -939,12 +1126,10 @@ def test_a_connection_that_is_lost_is_taken_out_of_the_store(world: World) -> No
 
 
 def test_the_store_holds_the_connection_that_is_recorded(world: World) -> None:
-    world.connect()
-    other = FakeSource()
-    world.recorder.replace_source(other, "other")
-    assert world.store.kept == {}
-    new = world.connection()
-    other.outcomes.put(new)
+    old = world.connect()
+    _, new = replaced(world)
+    assert set(world.store.kept) == {"main-socket", "main-pipe-in", "main-pipe-out"}
+    end_session(old)
     world.collect_until(lambda: world.counters.connections == 2)
     assert set(world.store.kept) == {"other-socket", "other-pipe-in", "other-pipe-out"}
     assert os.fstat(world.store.kept["other-socket"]).st_ino == os.fstat(new.socket.fileno()).st_ino

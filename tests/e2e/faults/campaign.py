@@ -80,6 +80,8 @@ def run(options: argparse.Namespace, directory: Path, out: TextIO) -> bool:
             say(row(outcome))
             if options.every:
                 stage.let_pass(max(0.0, started + options.every - time.monotonic()))
+        stage.load.stop()
+        stage.catch_up()
         seconds = time.monotonic() - begin
         arrived = stage.arrivals.arrived
         say(

@@ -35,7 +35,7 @@ class Link:
         Where the kernel has no netem let only so many through that some are lost (tc-tbf(8)).
         """
         netem = ("netem", "delay", "100ms", "30ms", "loss", "2%")
-        narrow = ("tbf", "rate", "1500kbit", "burst", "4kbit", "latency", "50ms")
+        narrow = ("tbf", "rate", "1500kbit", "burst", "4kb", "latency", "50ms")
         for end in self._ends():
             if _tc("qdisc", "add", *end, "root", *netem):
                 assert not _tc("qdisc", "add", *end, "root", *narrow)

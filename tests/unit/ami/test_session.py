@@ -5,7 +5,8 @@ import hashlib
 import pytest
 
 from amikafka_tail.ami.session import MAX_ANSWER, MAX_EVENTS, PING, Session, State
-from amikafka_tail.errors import LoginRefused, SourceDisconnected
+from amikafka_tail.errors import AlreadyLoggedIn, LoginRefused, SourceDisconnected
+from amikafka_tail.filters.eventfilter import FilterLine
 
 BANNER = b"Asterisk Call Manager/11.0.0\r\n"
 CHALLENGE = b"Response: Success\r\nActionID: amikafka-challenge\r\nChallenge: 164293187\r\n\r\n"
@@ -15,7 +16,12 @@ SETTINGS = (
     b"Response: Success\r\nActionID: amikafka-settings\r\nAMIversion: 11.0.0\r\nAsteriskVersion: 22.10.1\r\n"
     b"SystemName: pbx-\xc3\xbc\r\nCoreMaxCalls: 0\r\n\r\n"
 )
-EVENTS_ON = b"Response: Success\r\nActionID: amikafka-ready\r\nEvents: On\r\n\r\n"
+EVENTS_ON = b"Response: Success\r\nActionID: amikafka-on\r\nEvents: On\r\n\r\n"
+PONG = b"Response: Success\r\nActionID: amikafka-events\r\nPing: Pong\r\n\r\n"
+ASK_FOR_EVENTS = (
+    b"Action: Events\r\nEventMask: on\r\nActionID: amikafka-on\r\n\r\n"
+    b"Action: Ping\r\nActionID: amikafka-events\r\n\r\n"
+)
 HANGUP = b"Event: Hangup\r\nPrivilege: call,all\r\n\r\n"
 RELOAD = b"Event: Reload\r\nPrivilege: system,all\r\nModule: x\r\n\r\n"
 SECRET = "s3cr\u00e9t"
@@ -25,9 +31,11 @@ def refusal(action: str, message: str) -> bytes:
     return f"Response: Error\r\nActionID: amikafka-{action}\r\nMessage: {message}\r\n\r\n".encode()
 
 
-def logged_in(after_login: bytes = GREETING, settings: bytes = SETTINGS) -> Session:
+def logged_in(
+    after_login: bytes = GREETING, settings: bytes = SETTINGS, events: bytes = EVENTS_ON + PONG
+) -> Session:
     session = Session("amikafka", SECRET, "plain")
-    session.receive(BANNER + ACCEPTED + after_login + settings)
+    session.receive(BANNER + ACCEPTED + after_login + settings + events)
     return session
 
 
@@ -42,9 +50,10 @@ def test_a_plain_login_asks_for_one_thing_after_the_other_and_for_events_last() 
     assert session.receive(ACCEPTED) == b"Action: CoreSettings\r\nActionID: amikafka-settings\r\n\r\n"
     assert session.receive(GREETING) == b""
     assert not session.ready
-    assert session.receive(SETTINGS) == (
-        b"Action: Events\r\nEventMask: on\r\nActionID: amikafka-ready\r\n\r\n"
-    )
+    assert session.receive(SETTINGS) == ASK_FOR_EVENTS
+    assert session.receive(EVENTS_ON) == b""
+    assert not session.ready
+    assert session.receive(PONG) == b""
     assert session.ready
     assert session.asterisk_version == "22.10.1"
     assert session.system_name == "pbx-ü"
@@ -65,7 +74,27 @@ def test_an_md5_login_never_sends_the_secret() -> None:
 
 
 def test_what_came_behind_the_last_answer_is_left_over() -> None:
-    assert logged_in(settings=SETTINGS + EVENTS_ON + HANGUP[:20]).leftover == EVENTS_ON + HANGUP[:20]
+    assert logged_in(events=EVENTS_ON + PONG + HANGUP[:20]).leftover == HANGUP[:20]
+
+
+def test_whatever_comes_before_it_is_sure_that_events_are_on_is_left_over() -> None:
+    odd = b"No: event\r\n\r\n"
+    session = logged_in(events=HANGUP + EVENTS_ON + odd + b"\r\n" + RELOAD + PONG + HANGUP)
+    assert session.ready
+    assert session.leftover == HANGUP + odd + b"\r\n" + RELOAD + HANGUP
+
+
+def test_an_asterisk_that_does_not_answer_events_answers_the_ping() -> None:
+    assert logged_in(events=PONG).ready
+
+
+@pytest.mark.parametrize("flood", [HANGUP * (MAX_EVENTS // len(HANGUP)), b"Event: " + b"x" * MAX_EVENTS])
+def test_a_flood_in_front_of_the_answer_shows_as_well_that_events_are_on(flood: bytes) -> None:
+    session = logged_in(events=flood)
+    session.receive(HANGUP)
+    session.receive(HANGUP[:7])
+    assert session.ready
+    assert session.leftover == flood + HANGUP + HANGUP[:7]
 
 
 def test_events_that_come_during_the_login_are_left_over_and_the_greeting_is_not() -> None:
@@ -138,6 +167,12 @@ def test_another_refusal_of_the_login_is_passed_on(message: str, words: str) -> 
     session = Session("amikafka", SECRET, "plain")
     with pytest.raises(LoginRefused, match=words):
         session.receive(BANNER + refusal("login", message))
+
+
+def test_a_user_who_is_logged_in_elsewhere_is_an_error_of_its_own() -> None:
+    session = Session("amikafka", SECRET, "plain")
+    with pytest.raises(AlreadyLoggedIn):
+        session.receive(BANNER + refusal("login", "Login Already In Use"))
 
 
 @pytest.mark.parametrize("answers", [b"", CHALLENGE, CHALLENGE + ACCEPTED])
@@ -225,6 +260,60 @@ def test_a_closed_or_silent_server_is_explained_by_how_far_the_login_was() -> No
     session.receive(BANNER + CHALLENGE)
     assert "closed instead of answer to Login" in str(session.closed())
     assert "no answer to Login within 0.5 s" in str(session.silent(0.5))
+
+
+# Filters.
+
+NAME = FilterLine("eventfilter(action(exclude),name(RTCPSent))", "")
+LEGACY = FilterLine("eventfilter", "!Channel: Local/")
+TAKEN = b"Response: Success\r\nActionID: amikafka-filters\r\nMessage: Success\r\n\r\n"
+
+
+def asked_to_filter(*filters: FilterLine) -> tuple[Session, bytes]:
+    session = Session("amikafka", SECRET, "plain", filters)
+    session.receive(BANNER + ACCEPTED + GREETING)
+    return session, session.receive(SETTINGS)
+
+
+def test_filters_are_handed_over_one_by_one_before_events_are_on() -> None:
+    session, sent = asked_to_filter(LEGACY, NAME)
+    assert sent == (
+        b"Action: Filter\r\nOperation: Add\r\n"
+        b"MatchCriteria: action(exclude),name(amikafka-probe),method(exact)\r\nFilter: [\r\n"
+        b"ActionID: amikafka-filters\r\n\r\n"
+    )
+    assert session.receive(TAKEN) == (
+        b"Action: Filter\r\nOperation: Add\r\nFilter: !Channel: Local/\r\nActionID: amikafka-filters\r\n\r\n"
+    )
+    assert session.receive(RELOAD) == b""
+    assert session.receive(TAKEN) == (
+        b"Action: Filter\r\nOperation: Add\r\nMatchCriteria: action(exclude),name(RTCPSent)\r\n"
+        b"ActionID: amikafka-filters\r\n\r\n"
+    )
+    assert session.receive(TAKEN) == ASK_FOR_EVENTS
+    session.receive(EVENTS_ON + PONG)
+    assert session.ready
+    assert session.leftover == RELOAD
+    assert (session.pushed.taken, session.pushed.wanted, session.warnings) == (2, 2, [])
+
+
+def test_bytes_of_a_filter_that_are_not_utf_8_are_sent_as_they_are() -> None:
+    _, sent = asked_to_filter(FilterLine("eventfilter", "M\udcfcller"))
+    assert b"Filter: M\xfcller\r\n" in sent
+
+
+def test_filters_that_asterisk_refuses_are_warnings() -> None:
+    session, _ = asked_to_filter(FilterLine("eventfilter", "x", "ami_kafka.conf:3"))
+    session.receive(refusal("filters", "Permission denied") + EVENTS_ON + PONG)
+    assert session.ready
+    (warning,) = session.warnings
+    assert "1 of 1 eventfilter lines (Permission denied): add system to write of the manager user" in warning
+    assert warning.endswith("; ami_kafka.conf:3")
+
+
+def test_an_asterisk_that_says_nothing_to_a_filter_is_said_so() -> None:
+    session, _ = asked_to_filter(LEGACY)
+    assert "no answer to Filter within 10 s" in str(session.silent(10))
 
 
 def test_a_ping_is_one_whole_action() -> None:

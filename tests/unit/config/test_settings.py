@@ -352,3 +352,61 @@ def test_an_option_is_read_as_what_its_default_is_written_as(etc: Path) -> None:
 )
 def test_the_journal_is_where_systemd_wants_the_state(given: dict[str, str], wanted: str) -> None:
     assert settings.state_directory(given) == Path(wanted)
+
+
+# Filters for Asterisk.
+
+LINES = "eventfilter = A\neventfilter = !B\neventfilter(action(exclude),name(C)) =\n"
+PUSH = "[manager]\npush_filters = yes\n"
+
+
+def pushed(loaded: Settings) -> list[str]:
+    return [f"{line.criteria} = {line.pattern}" for line in loaded.pushed]
+
+
+def test_the_lines_are_for_asterisk_too_where_that_is_wanted(etc: Path) -> None:
+    loaded = load(etc, f"[general]\n{LINES}{PUSH}")
+    assert pushed(loaded) == LINES.replace("=\n", "= \n").splitlines()
+    assert loaded.pushed == loaded.filters[0][1].lines
+    assert loaded.remarks == []
+    assert pushed(load(etc, f"[general]\n{LINES}")) == []
+    assert pushed(load(etc, PUSH)) == []
+
+
+def test_lines_that_look_at_what_another_filter_has_changed_stay_here(etc: Path) -> None:
+    registry = plugins.load("redact")
+    file = etc / "ami_kafka.conf"
+    for filters, expected in (("redact, eventfilter", 0), ("eventfilter, redact", 3), ("redact", 3)):
+        file.write_text(f"[general]\nfilters = {filters}\n{LINES}{PUSH}")
+        loaded = settings.load(file, registry)
+        assert len(loaded.pushed) == expected
+        assert len(loaded.remarks) == (not expected)
+    file.write_text(f"[general]\nfilters = redact, eventfilter\n{LINES}{PUSH}")
+    (remark,) = settings.load(file, registry).remarks
+    assert remark.startswith("push_filters has no effect: the filter redact is asked before eventfilter")
+
+
+@pytest.mark.parametrize(
+    ("own", "adds_up"),
+    [
+        ("eventfilter = X", True),
+        ("eventfilter(name(X)) =", True),
+        ("eventfilter = !X", False),
+        ("eventfilter(action(exclude),name(X)) =", False),
+        ("eventfilter = (", False),
+        ("eventfilter =", False),
+    ],
+)
+def test_includes_stay_here_where_asterisk_has_others_for_the_user(
+    etc: Path, own: str, adds_up: bool
+) -> None:
+    (etc / "manager.conf").write_text(MANAGER + own + "\n")
+    loaded = load(etc, f"[general]\n{LINES}{PUSH}")
+    assert len(loaded.pushed) == (2 if adds_up else 3)
+    assert len(loaded.remarks) == adds_up
+    if adds_up:
+        assert "the user amikafka has includes of its own" in loaded.remarks[0]
+    excludes = load(etc, f"[general]\neventfilter = !B\n{PUSH}")
+    assert (len(excludes.pushed), excludes.remarks) == (1, [])
+    another = load(etc, f"[general]\n{LINES}{PUSH}username = someone\nsecret = s\n")
+    assert len(another.pushed) == 3

@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
+from amikafka_tail.ami.pushing import NOT_ALLOWED, Pushed
 from amikafka_tail.cluster import ClusterState, Node, Sent, TopicPart, hint
 from amikafka_tail.doctor import event_files, kafka, machine, manager
 from amikafka_tail.doctor.findings import EXIT_CODES, Finding, as_json, lines, summary, worst
-from amikafka_tail.errors import ClusterError, LoginRefused, SourceDisconnected
+from amikafka_tail.errors import AlreadyLoggedIn, ClusterError, LoginRefused, SourceDisconnected
+from amikafka_tail.filters.eventfilter import FilterLine
 from amikafka_tail.status.snapshot import Snapshot
 from amikafka_tail.trial import TrialRecord
 from tests.unit.doctor.test_console import MODULES, SETTINGS, USER
@@ -36,9 +38,15 @@ def find(findings: Any, words: str) -> Finding:
 class Source:
     """A source that connects, or says why it does not."""
 
-    def __init__(self, error: Exception | None = None, warnings: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        error: Exception | None = None,
+        warnings: tuple[str, ...] = (),
+        pushed: Pushed | None = None,
+    ) -> None:
         self.error = error
         self.warnings = warnings
+        self.pushed = pushed or Pushed()
 
     def connect(self) -> Any:
         if self.error is not None:
@@ -46,7 +54,11 @@ class Source:
         mine, other = socket.socketpair()
         other.close()
         return SimpleNamespace(
-            socket=mine, peer="127.0.0.1:5038", asterisk_version="22.10.1", warnings=self.warnings
+            socket=mine,
+            peer="127.0.0.1:5038",
+            asterisk_version="22.10.1",
+            warnings=self.warnings,
+            pushed=self.pushed,
         )
 
 
@@ -59,6 +71,7 @@ class World:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.settings: Any = SimpleNamespace(
+            path=directory / "ami_kafka.conf",
             etc=directory,
             source_options=SimpleNamespace(username="amikafka"),
             format_options=SimpleNamespace(duplicates="last"),
@@ -135,6 +148,13 @@ def test_the_module_that_does_the_same(world: World) -> None:
     assert "module unload app_ami_kafka.so" in found.advice
 
 
+def test_the_module_beside_a_trial_with_a_configuration_of_its_own(world: World) -> None:
+    world.settings.path = world.directory / "ami_kafka-trial.conf"
+    found = find(world.look(asked=console(like=MODULES)), "app_ami_kafka")
+    assert found.level == "note"
+    assert found.advice.endswith(f"amikafka compare -c {world.settings.path}")
+
+
 def test_a_manager_that_is_off(world: World) -> None:
     off = SETTINGS.replace("Manager (AMI):             Yes", "Manager (AMI):             No")
     assert find(world.look(asked=console(settings=off)), "not enabled").level == "error"
@@ -177,8 +197,8 @@ def test_without_a_console_the_files_are_read(world: World) -> None:
     [
         (SourceDisconnected("127.0.0.1:5038: refuses connections"), False, "error"),
         (LoginRefused("Authentication failed"), False, "error"),
-        (LoginRefused("Login Already In Use"), False, "error"),
-        (LoginRefused("Login Already In Use"), True, "ok"),
+        (AlreadyLoggedIn("Login Already In Use"), False, "error"),
+        (AlreadyLoggedIn("Login Already In Use"), True, "ok"),
     ],
 )
 def test_a_login_that_fails(world: World, error: Exception, is_running: bool, level: str) -> None:
@@ -188,6 +208,20 @@ def test_a_login_that_fails(world: World, error: Exception, is_running: bool, le
 def test_what_the_login_warns_of_is_said_with_its_way_out(world: World) -> None:
     found = find(world.look(Source(warnings=("may not ask: add write = reporting",))), "may not ask")
     assert (found.level, found.advice) == ("warning", "add write = reporting")
+
+
+def test_the_filters_that_asterisk_took_and_those_that_it_refused(world: World) -> None:
+    line = FilterLine("eventfilter", "x", "ami_kafka.conf:3")
+    pushed = Pushed(wanted=3, taken=2, refused=[(line, NOT_ALLOWED)])
+    found = world.look(Source(warnings=tuple(pushed.warnings()), pushed=pushed))
+    assert (
+        find(found, "push_filters").text
+        == "Asterisk itself filters by 2 of 3 eventfilter lines (push_filters)"
+    )
+    refused = find(found, "does not filter by 1 of 3 eventfilter lines (Permission denied)")
+    assert refused.level == "warning"
+    assert refused.advice.startswith("add system to write of the manager user")
+    assert refused.advice.endswith("ami_kafka.conf:3")
 
 
 # Kafka.

@@ -9,6 +9,7 @@ from amikafka_tail.config.identity import Identity
 from amikafka_tail.formats.json import JsonOptions, json_format, register_formats
 from tests.support.formats import context
 
+pytestmark = pytest.mark.usefixtures("twin")
 PBX = Identity(entity_id="00:11:22:33:44:55", system_name="pbx-01", asterisk_version="22", hostname="vm")
 NAMELESS = Identity(entity_id="00:11:22:33:44:55", system_name="", asterisk_version="22", hostname="vm")
 # Learned when it is seen for the second time: the third takes the fast way.

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from amikafka_tail.ami.event import Event
-from amikafka_tail.ami.framing import Framer
 from amikafka_tail.config.identity import Identity
 from amikafka_tail.envelope import envelopes
 from amikafka_tail.formats.json import JsonOptions, json_format
+from tests.support.events import captured_events
 from tests.support.formats import context
 
+pytestmark = pytest.mark.usefixtures("twin")
 CAPTURES = Path(__file__).parents[2] / "data" / "captures"
 EVENTS = 1549
 # The module published these before and after the capture's own connection.
@@ -42,8 +43,7 @@ def identity(published: list[dict[str, Any]]) -> Identity:
 
 @pytest.fixture(scope="module")
 def events() -> list[Event]:
-    stream = (CAPTURES / "calls-22.ami").read_bytes()
-    return [Event(block) for block in Framer().feed(stream) if block.startswith(b"Event: ")]
+    return list(captured_events())
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def theirs(published: list[dict[str, Any]]) -> Counter[Message]:
 
 
 @pytest.fixture(scope="module")
-def ours(events: list[Event], identity: Identity) -> list[Message]:
+def ours(events: list[Event], identity: Identity, twin: str) -> list[Message]:
     render = json_format(JsonOptions(), context(identity))
     envelope = envelopes(identity, "json")
     made = []

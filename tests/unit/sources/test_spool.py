@@ -262,3 +262,16 @@ def test_without_a_word_from_the_kernel_a_file_has_to_rest(
     assert world.read() == []
     world.now += 1.5
     assert world.read() == [0]
+
+
+def test_a_directory_that_cannot_be_read_is_said_once_and_again_when_it_happens_again(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    away = world.directory.with_name("away")
+    for _ in range(2):
+        world.reader.look_for_files()
+        world.directory.rename(away)
+        for _ in range(3):
+            world.reader.look_for_files()
+        away.rename(world.directory)
+    assert caplog.messages == [f"cannot be read now: {world.directory}: No such file or directory"] * 2

@@ -46,7 +46,7 @@ class World:
             journal=journal, overrides=None,
         )  # fmt: skip
         self.intake: Any = SimpleNamespace(
-            state="connected", healthy=True, peer="p", identity=None, held=500, end=0,
+            state="connected", healthy=True, peer="p", identity=None, pushed_filters=2, held=500, end=0,
             captured_ms=lambda _position: None,
         )  # fmt: skip
         self.pipeline: Any = SimpleNamespace(
@@ -78,6 +78,39 @@ def test_a_kafka_that_does_nothing_is_idle_as_long_as_nothing_waits_for_it(world
     world.pass_time(1)
     kafka = world.gatherer.snapshot(world.daemon).kafka
     assert (kafka.healthy, kafka.state) == (True, "delivering")
+
+
+def test_the_log_says_when_kafka_goes_and_when_it_comes(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.pass_time(60)
+    world.pipeline.producer.append("message")
+    world.pipeline.lag = 500
+    world.pass_time(60)
+    said = "Kafka has acknowledged nothing for 11 s: it is waited for, nothing is lost: lag_bytes=500"
+    assert caplog.messages == [said], "once"
+    world.pipeline.lag = 9000
+    world.counters.delivered += 1
+    world.pipeline.producer.clear()
+    world.pass_time(60)
+    # Counted from when it should have: the moment that the message was sent.
+    assert caplog.messages == [said, "Kafka acknowledges again after 61 s: lag_bytes=9000"]
+
+
+def test_a_kafka_that_refuses_is_told_of_by_the_pipeline_and_its_return_here(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.pipeline.trouble = "the topic does not exist"
+    world.pass_time(40)
+    assert caplog.messages == []
+    world.pipeline.trouble = None
+    world.counters.delivered += 1
+    world.pass_time(1)
+    assert caplog.messages == ["Kafka acknowledges again after 40 s: lag_bytes=0"]
+
+
+def test_by_how_many_filters_asterisk_decides_comes_from_the_intake(world: World) -> None:
+    assert world.gatherer.snapshot(world.daemon).source.pushed_filters == 2
 
 
 def test_what_the_pipeline_says_of_kafka_comes_first(world: World) -> None:

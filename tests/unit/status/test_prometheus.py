@@ -33,6 +33,20 @@ def test_the_text_can_be_read_back() -> None:
     assert families["amikafka_journal_time_left_seconds"].samples[0].value == 110 * 3600
 
 
+def test_the_process_is_told_of_also_where_proc_is_no_more_than_the_processes() -> None:
+    _, body = render(WELL, "")
+    values = {
+        sample.name: sample.value
+        for family in text_string_to_metric_families(body.decode())
+        for sample in family.samples
+        if sample.name.startswith("process_")
+    }
+    assert values["process_resident_memory_bytes"] == WELL.resident_bytes
+    assert values["process_start_time_seconds"] == WELL.began_ms / 1000
+    assert values["process_cpu_seconds_total"] > 0
+    assert values["process_open_fds"] > 2
+
+
 def test_names_of_events_may_be_anything() -> None:
     odd = changed(events={"kinds": [('a"b\\c\nd', "", 5)]})
     _, body = render(odd, "")

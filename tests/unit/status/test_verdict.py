@@ -134,6 +134,13 @@ def test_the_screen_of_a_daemon_that_is_well() -> None:
     assert len(lines) <= 24
 
 
+def test_what_asterisk_itself_filters_by_is_said() -> None:
+    filtered = changed(source={"pushed_filters": 3})
+    assert "pbx-01, which filters by 3 eventfilter lines" in " ".join(
+        " ".join(screen.status(filtered)).split()
+    )
+
+
 def test_a_partition_without_a_leader_is_said() -> None:
     partition = WELL.kafka.partitions[0]
     leaderless = changed(kafka={"partitions": [partition, type(partition)(number=1, leader=-1, queued=0)]})

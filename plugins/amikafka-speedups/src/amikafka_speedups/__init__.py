@@ -8,5 +8,6 @@ from amikafka_speedups._native import Envelope, JsonRenderer
 
 __all__ = ["VERSION", "Envelope", "JsonRenderer"]
 
+__version__ = "0.1.0"
 VERSION = 1
-"""Of what is between amikafka and this package; each takes the other only if both have the same."""
+"""Of what is between amikafka and this package and of what both do: see amikafka_tail/speedups.py."""

@@ -1,0 +1,29 @@
+/* The two functions that amikafka calls for every event, in C. Their twins in Python define what they do:
+ * amikafka_tail/formats/json.py (json.c) and amikafka_tail/envelope.py (envelope.c).
+ *
+ * The objects are for one interpreter, and for one thread at a time: the one that holds its lock. None of them
+ * has a tp_clear: what they hold stays until they go, so that no call ever finds it gone, and every cycle through
+ * them goes through a function or a dict too, which can be cleared.
+ */
+#ifndef AMIKAFKA_NATIVE_H
+#define AMIKAFKA_NATIVE_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <structmember.h>
+
+#include <stdint.h>
+#include <string.h>
+
+#define CALLABLE \
+	(Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL)
+
+/* These return -1 with an exception where they fail. */
+int add_json_renderer(PyObject *module);
+int add_envelope(PyObject *module);
+int add_type(PyObject *module, PyType_Spec *spec);
+
+/* Return the attribute `raw` of the one argument of a call, a new reference. `what` is called. */
+PyObject *raw_of_only(PyObject *const *arguments, size_t flags, PyObject *names, const char *what);
+
+#endif
