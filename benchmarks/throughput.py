@@ -45,7 +45,7 @@ from benchmarks.subjects import Subject
 HEADLINE_EVENTS, VARIANT_EVENTS = 400_000, 150_000
 SIZES = {200: 200_000, 500: VARIANT_EVENTS, 2_000: 60_000, 20_000: 12_000}
 CODECS = ("none", "lz4", "zstd")
-LOGIN = b"Action: Login\r\nActionID: 1\r\n\r\nAction: Events\r\nActionID: 2\r\n\r\n"
+LOGIN = b"Action: Login\r\n\r\nAction: Events\r\n\r\nAction: Ping\r\n\r\n"
 HEADERS = ("entity_id=00:11:22:33:44:55", "system_name=pbx-01", "asterisk_version=22.10.1", "event_type=x")
 MORE_HEADERS = ("event_category=call", "format=ami", "timestamp=1795426158", "hostname=vm")
 REFERENCE, KCAT = "C reference", "kcat -P"

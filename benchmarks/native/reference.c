@@ -155,7 +155,8 @@ static int connect_to(int port)
 	struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(port) };
 	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
-	const char login[] = "Action: Login\r\nActionID: 1\r\n\r\nAction: Events\r\nActionID: 2\r\n\r\n";
+	const char login[] = "Action: Login\r\nActionID: 1\r\n\r\nAction: Events\r\nActionID: 2\r\n\r\n"
+		"Action: Ping\r\nActionID: 3\r\n\r\n";
 	if (connect(fd, (struct sockaddr *) &address, sizeof(address)) || write(fd, login, sizeof(login) - 1) < 0) {
 		die("cannot log in");
 	}
