@@ -64,7 +64,10 @@ def bars(title: str, panels: Sequence[tuple[str, Sequence[Bar]]], mark: str) -> 
             if bar.most > bar.least:
                 middle = y + 3 + (row - 9) / 2
                 parts.append(_line(at(bar.least), middle, at(bar.most), middle, "range"))
-            parts.append(_text(at(max(bar.value, bar.most)) + 6, y + 15, f"{bar.value:.2f}", ""))
+            end = at(max(bar.value, bar.most))
+            if at(1) - 40 < end < at(1):  # not across the mark
+                end = at(1)
+            parts.append(_text(end + 6, y + 15, f"{bar.value:.2f}", ""))
         parts.append(_line(at(1), top - 6, at(1), bottom, "mark"))
         parts.append(_text(at(1), top - 9, mark, "small", anchor="middle"))
         top = bottom + 40
@@ -103,6 +106,7 @@ def lines(
         for x in sorted({x for _, each in series for x, _ in each}):
             parts.append(_text(x_at(x), bottom + 18, f"{x:,.0f}", "small", anchor="middle"))
         parts.append(_text((left + right) / 2, bottom + 36, "events/s", "small", anchor="middle"))
+        label_below = bottom + 20.0
         for index, (label, each) in enumerate(series):
             colour = COLOURS[index]
             path = " ".join(f"{x_at(x):.1f},{y_at(y):.1f}" for x, y in each)
@@ -111,7 +115,8 @@ def lines(
                 f'<circle class="{colour}" cx="{x_at(x):.1f}" cy="{y_at(y):.1f}" r="3.5"/>' for x, y in each
             ]
             x, y = each[-1]
-            parts.append(_text(x_at(x) + 9, y_at(y) + 4, label, "small"))
+            label_below = min(y_at(y) + 4, label_below - 13)
+            parts.append(_text(x_at(x) + 9, label_below, label, "small"))
     parts.append(_text(16, bottom + 62, f"dashed: {limit:g} ms; ms, growing by factors", "small"))
     return _svg(parts, bottom + 76)
 

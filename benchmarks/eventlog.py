@@ -10,6 +10,7 @@ turns; each has ended when the last of its messages is acknowledged. What is not
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.figures import Table, by_turns, figure, say
-from benchmarks.harness import mock_kafka, recorded_events
+from benchmarks.harness import memory_mb, mock_kafka, recorded_events
 from benchmarks.plan import Plan
 
 EVENTS = 100_000
@@ -72,15 +73,27 @@ def measure(command: list[str], directory: Path, environment: Mapping[str, str] 
     started = time.monotonic()
     with (directory / "output").open("wb") as out:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environment)
-        _, status, used = os.wait4(process.pid, 0)
+        status, used, peak = _wait_for(process)
     seconds = time.monotonic() - started
     if status:
         raise RuntimeError((directory / "output").read_text(errors="replace")[-2000:])
-    return _run(seconds, used)
+    return Run(seconds, used.ru_utime + used.ru_stime, peak)
 
 
-def _run(seconds: float, used: resource.struct_rusage) -> Run:
-    return Run(seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+def _wait_for(process: subprocess.Popen[bytes]) -> tuple[int, resource.struct_rusage, float]:
+    """Wait for the end of a process; return its status, what it used, and its peak of memory in MB.
+
+    The peak that wait4 tells is this process's own, where that is higher.
+    """
+    peak = 0.0
+    while True:
+        pid, status, used = os.wait4(process.pid, os.WNOHANG)
+        if pid:
+            process.returncode = os.waitstatus_to_exitcode(status)
+            return status, used, peak
+        with contextlib.suppress(LookupError, OSError):
+            peak = memory_mb(process.pid)
+        time.sleep(0.005)
 
 
 def measure_rsyslog(directory: Path, log: Path, brokers: str, size: int) -> Run:
@@ -98,8 +111,8 @@ def measure_rsyslog(directory: Path, log: Path, brokers: str, size: int) -> Run:
         while _offset(state) < size - 200_000 and process.poll() is None and time.monotonic() < started + 120:
             time.sleep(0.05)
         process.terminate()  # it delivers what is queued
-        _, _, used = os.wait4(process.pid, 0)
-    return _run(time.monotonic() - started, used)
+        _, used, peak = _wait_for(process)
+    return Run(time.monotonic() - started, used.ru_utime + used.ru_stime, peak)
 
 
 def _offset(state: Path) -> int:
