@@ -84,7 +84,7 @@ def _measure(options: argparse.Namespace, directory: Path, place: Path) -> None:
             turns=1 if options.quick else 3,
             headline_turns=1 if options.quick else 5,
             scale=0.05 if options.quick else 1,
-            rounds=2 if options.quick else 5,
+            rounds=2 if options.quick else 3,
             kafka=stack.enter_context(real_kafka()) if options.kafka == "real" else None,
         )
         described = [

@@ -36,7 +36,7 @@ from benchmarks.plan import Plan
 from benchmarks.subjects import Subject
 
 RATES = (100, 1_000, 10_000, 40_000)
-SECONDS = 5.0
+SECONDS = 4.0
 TURNS = 2
 SHARES = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
 
