@@ -69,12 +69,13 @@ def main() -> None:
     place, page = (report.PLACE, report.PAGE) if publish else (TRIED, TRIED / "performance.md")
     if not options.write:
         with tempfile.TemporaryDirectory(prefix="amikafka-bench-", dir="/var/tmp") as name:
-            _measure(options, Path(name), place)
-    report.write(place, page)
+            _measure(options, Path(name), place, page)
+    else:
+        report.write(place, page)
     print(f"kept in {place}")
 
 
-def _measure(options: argparse.Namespace, directory: Path, place: Path) -> None:
+def _measure(options: argparse.Namespace, directory: Path, place: Path, page: Path) -> None:
     print(f"{report.machine()}, load {os.getloadavg()[0]:.1f}")
     found = subjects.find(options.python, directory)
     with contextlib.ExitStack() as stack:
@@ -98,6 +99,7 @@ def _measure(options: argparse.Namespace, directory: Path, place: Path) -> None:
                 print(f"\n{table.text()}", flush=True)
             if tables:
                 report.save(place, part, tables, described, seconds=time.monotonic() - begun)
+                report.write(place, page)
 
 
 if __name__ == "__main__":

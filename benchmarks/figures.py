@@ -92,7 +92,8 @@ class Table:
             "|---" + "|---:" * (len(self.columns) - 1) + "|",
             *("| " + " | ".join(row) + " |" for row in self.cells()),
         ]
-        return "\n".join([*lines, "", *([self.note, ""] if self.note else [])])
+        head = [f"**{self.title}.**", ""] if self.title else []
+        return "\n".join([*head, *lines, "", *([self.note, ""] if self.note else [])])
 
     def saved(self) -> dict[str, Any]:
         """Return it as JSON has it."""

@@ -56,7 +56,7 @@ def _timed(work: Callable[[], int]) -> Stage:
     return stage
 
 
-def _configured(directory: Path, brokers: str, **changes: str) -> settings.Settings:
+def _configured(directory: Path, brokers: str, **changes: Any) -> settings.Settings:
     path = directory / "ami_kafka.conf"
     path.write_text(Setting(brokers=brokers, **changes).text(directory))
     return settings.load(path, plugins.load())

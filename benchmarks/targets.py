@@ -125,7 +125,7 @@ def table(tables: Tables) -> Table:
     names = (
         [row[0] for row in tables["headline"].rows if row[0] not in OTHERS] if "headline" in tables else []
     )
-    made = Table("targets", "Targets", ("target", *names), ("",) * (len(names) + 1))
+    made = Table("targets", "", ("target", *names), ("",) * (len(names) + 1))
     for target in TARGETS:
         found = [target.find(tables, name) for name in names]
         if any(each is not None for each in found):

@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from benchmarks import native
 from benchmarks.figures import Table, by_turns, figure, ratio, say
@@ -108,7 +108,7 @@ def measure_kcat(count: int, events: Sequence[bytes], kafka: str, *properties: s
         socket.create_connection(("127.0.0.1", asterisk.port)) as connection,
     ):
         connection.sendall(LOGIN)
-        process = subprocess.Popen([*command, "-b", kafka], stdin=connection)
+        process = subprocess.Popen([*command, "-b", kafka], stdin=connection.fileno())
         time.sleep(WARM_UP_SECONDS)
         before = cpu_seconds(process.pid)
         asterisk.go()
@@ -212,8 +212,8 @@ def variants(plan: Plan) -> list[Table]:
     return tables
 
 
-def _ours(plan: Plan, subject: Subject, brokers: str, **changes: str) -> Way:
-    setting = Setting(**changes)  # type: ignore[arg-type]
+def _ours(plan: Plan, subject: Subject, brokers: str, **changes: Any) -> Way:
+    setting = Setting(**changes)
     return partial(measure, subject, plan.count(VARIANT_EVENTS), setting, recorded_events(), brokers)
 
 

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 HERE = Path(__file__).parent
-LIBRARIES = {"reference": ("-pthread", "-lrdkafka", "-ljansson")}
+LIBRARIES = {"reference": ("-lrdkafka", "-ljansson")}
 NEEDS = {"reference": "a C compiler, librdkafka-dev and libjansson-dev"}
 
 
