@@ -8,6 +8,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -76,6 +78,8 @@ def main() -> None:
 
 
 def _measure(options: argparse.Namespace, directory: Path, place: Path, page: Path) -> None:
+    # What it has started ends with it.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(1))
     print(f"{report.machine()}, load {os.getloadavg()[0]:.1f}")
     found = subjects.find(options.python, directory)
     with contextlib.ExitStack() as stack:
