@@ -58,10 +58,12 @@ fuzz: $(BIN)/.plugins  ## the property tests with many more inputs each: INPUTS=
 sanitize: $(BIN)/.plugins  ## the tests of amikafka-speedups with AddressSanitizer and UndefinedBehaviorSanitizer
 	$(SPEEDUPS)/sanitize $(BIN)/python
 
-bench: $(BIN)/.ready  ## figures: see benchmarks/README.md
-	$(BIN)/python benchmarks/throughput.py
-	$(BIN)/python benchmarks/latency.py
-	$(BIN)/python benchmarks/eventlog.py
+$(BIN)/.bench: $(BIN)/.plugins
+	$(PIP) --editable '.[bench]'
+	touch $@
+
+bench: $(BIN)/.bench  ## figures, into docs/performance.md, on a quiet machine: BENCH="headline --quick"
+	$(BIN)/python -m benchmarks $(BENCH)
 
 deb:  ## the Debian packages, into dist/deb; needs their Build-Depends: packaging/debian/control
 	packaging/build-deb dist/deb

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
+from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
@@ -35,12 +36,15 @@ class CheckpointTopic:
 
     def create(self, seconds: float) -> None:
         """Create the topic where it is missing and that is allowed."""
-        admin = AdminClient(dict(self._properties), logger=self._logger)
+        # confluent-kafka 1.7.0 takes the logger of an AdminClient nowhere else.
+        properties: dict[str, Any] = {**self._properties, "logger": self._logger}
+        admin = AdminClient(properties)
         # -1: as many replicas as the broker gives a topic by default (KIP-464).
         wanted = NewTopic(self.topic, 1, -1, config=COMPACTED)
         try:
-            for created in admin.create_topics([wanted], operation_timeout=seconds).values():
-                created.result(seconds)
+            asked = admin.create_topics([wanted], operation_timeout=seconds, request_timeout=seconds)
+            for created in asked.values():
+                created.result(seconds + 1)  # its own timeout comes first, as a KafkaException
         except KafkaException as error:
             # It may be there although we may not create one. Where it is not, reading it says so.
             self._logger.debug("%s was not created: %s", self.topic, error.args[0].str())

@@ -117,7 +117,7 @@ class Cluster:
 
     def settings(self, topic: str) -> dict[str, str]:
         """Return the topic's own settings that matter here; empty where nobody lets us ask."""
-        admin = AdminClient(self._shared(), logger=self._logger)
+        admin = AdminClient(self._admin_properties())
         resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
         try:
             (asked,) = admin.describe_configs([resource], request_timeout=self._seconds).values()
@@ -128,7 +128,7 @@ class Cluster:
 
     def create(self, topic: str, *, partitions: int, replicas: int, settings: Mapping[str, str]) -> None:
         """Create the topic; with -1 replicas, as many as the brokers' default says."""
-        admin = AdminClient(self._shared(), logger=self._logger)
+        admin = AdminClient(self._admin_properties())
         wanted = NewTopic(topic, partitions, replicas, config=dict(settings))
         try:
             for created in admin.create_topics([wanted], request_timeout=self._seconds).values():
@@ -200,6 +200,10 @@ class Cluster:
 
     def _shared(self) -> dict[str, Any]:
         return {**shared(self._properties), "error_cb": self._note}
+
+    def _admin_properties(self) -> dict[str, Any]:
+        # confluent-kafka 1.7.0 takes the logger of an AdminClient nowhere else.
+        return {**self._shared(), "logger": self._logger}
 
     def _note(self, error: KafkaError) -> None:
         text = _MOMENT.sub("", str(error.str()))

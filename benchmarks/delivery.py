@@ -1,99 +1,95 @@
 """What exactly_once costs: the time to carry a journal to a real Kafka, with each delivery, by turns.
 
-Needs Java and Maven, as tests/e2e does; a broker of one node on loopback.
+    python -m benchmarks delivery
+
+Needs Java and Maven, as tests/e2e does; a broker of one node on loopback. A run ends when a consumer of what
+is committed has seen the last event.
 """
 
 from __future__ import annotations
 
-import statistics
-import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "e2e")]
+from benchmarks.catch_up import fill
+from benchmarks.figures import Table, by_turns, figure, ratio, say
+from benchmarks.harness import BOUND, Daemon, Setting, import_end_to_end, recorded_events
+from benchmarks.plan import Plan
 
-from kafka import Kafka, TopicReader, kafka_jars  # noqa: E402
-
-from amikafka_tail.config.identity import Identity  # noqa: E402
-from amikafka_tail.journal import Journal  # noqa: E402
-from benchmarks.harness import recorded_events  # noqa: E402
-from tests.support.daemon import Daemon  # noqa: E402
+if TYPE_CHECKING:
+    from kafka import Kafka
 
 EVENTS = 200_000
-ROUNDS = 3
-CONFIGURATION = """
-[general]
-entity_id = 00:11:22:33:44:55
-[kafka]
-brokers = {brokers}
-topic = {topic}
-delivery = {delivery}
-[manager]
-host = 127.0.0.1
-port = 1
-secret = none
-[journal]
-directory = @HERE@/state
-"""
+DELIVERIES = ("at_least_once", "exactly_once")
 
 
-def fill(directory: Path) -> None:
-    """Put a backlog of real events into a journal."""
-    events = recorded_events()
-    journal = Journal(directory, segment_bytes=64 << 20, max_bytes=10 << 30)
-    journal.begin_connection(Identity(entity_id="a", system_name="", asterisk_version="22", hostname="h"), 0)
-    left = EVENTS
-    while left:
-        part = events[: min(left, len(events))]
-        journal.append(b"".join(part), 1_795_426_158_000)
-        left -= len(part)
-    journal.sync()
-    journal.close()
+class Run(NamedTuple):
+    events_per_second: float
 
 
-def seconds_to_carry(kafka: Kafka, directory: Path, delivery: str) -> float:
-    """Return the time from the daemon's start until a consumer has seen the last event."""
-    topic = kafka.create_topic(directory.name)
-    fill(directory / "state" / "journal")
-    text = CONFIGURATION.format(brokers=kafka.bootstrap, topic=topic, delivery=delivery)
-    daemon = Daemon(directory, text)
-    seen = 0
-    with TopicReader(kafka.bootstrap, topic, committed=True) as reader:
-        begin = time.monotonic()
-        daemon.start()
-        try:
-            while seen < EVENTS:
-                reader.poll(0.05)
-                seen += len(reader.records)
-                reader.records.clear()
-                assert daemon.running, daemon.tail()
-            return time.monotonic() - begin
-        finally:
-            daemon.close()
+def measure(kafka: Kafka, plan: Plan, count: int, delivery: str) -> Run:
+    """Carry a journal once, from the daemon's start."""
+    from kafka import TopicReader  # noqa: PLC0415
+
+    topic = kafka.create_topic(f"{delivery}-{time.time_ns()}")
+    setting = Setting(brokers=kafka.bootstrap, topic=topic, kafka=f"delivery = {delivery}")
+    with tempfile.TemporaryDirectory(prefix="amikafka-bench-") as name:
+        events = fill(
+            Path(name) / "journal", count * sum(map(len, recorded_events())) // len(recorded_events())
+        )
+        seen = 0
+        with TopicReader(kafka.bootstrap, topic, committed=True) as reader:
+            begin = time.monotonic()
+            with Daemon(plan.floor, Path(name), setting) as daemon:
+                while seen < events:
+                    reader.poll(0.05)
+                    seen += len(reader.records)
+                    reader.records.clear()
+                    if daemon.process.poll() is not None or time.monotonic() - begin > BOUND:
+                        raise RuntimeError(daemon.log())
+                return Run(events / (time.monotonic() - begin))
 
 
-def main() -> None:
-    """Print the figures."""
-    rates: dict[str, list[float]] = {"at_least_once": [], "exactly_once": []}
-    with tempfile.TemporaryDirectory() as name:
-        kafka = Kafka(kafka_jars(), Path(name) / "kafka")
+def run(plan: Plan) -> list[Table]:
+    """Compare both deliveries on one Kafka."""
+    import_end_to_end()
+    from kafka import Kafka, kafka_jars  # noqa: PLC0415
+
+    from tests.support.waiting import Unavailable  # noqa: PLC0415
+
+    try:
+        jars = kafka_jars()
+    except Unavailable as error:
+        say(f"no delivery: {error}")
+        return []
+    count = plan.count(EVENTS)
+    with tempfile.TemporaryDirectory(prefix="amikafka-bench-") as name:
+        kafka = Kafka(jars, Path(name) / "kafka")
         try:
             kafka.start()
-            for number in range(ROUNDS):
-                for delivery, found in rates.items():
-                    directory = Path(name) / f"{delivery}-{number}"
-                    found.append(EVENTS / seconds_to_carry(kafka, directory, delivery))
+            ways = {each: partial(measure, kafka, plan, count, each) for each in DELIVERIES}
+            runs = by_turns(
+                ways,
+                plan.turns,
+                show=lambda name, run: say(f"  {name:16} {run.events_per_second:8.0f} events/s"),
+            )
         finally:
             kafka.kill()
-    for delivery, found in rates.items():
-        print(
-            f"{delivery:14} {statistics.median(found):8.0f} events/s  ({min(found):.0f} to {max(found):.0f})"
-        )
-    ratio = statistics.median(rates["exactly_once"]) / statistics.median(rates["at_least_once"])
-    print(f"ratio {ratio:.2f}")
-
-
-if __name__ == "__main__":
-    main()
+    table = Table(
+        "delivery",
+        "exactly_once beside at_least_once, to a real Kafka",
+        ("delivery", "events/s", "to at_least_once"),
+        ("", ".0f", ".2f"),
+        f"{count:,} events of a journal, from the daemon's start until a consumer of what is committed has"
+        f" seen the last; the consumer shares the machine. Medians of {plan.turns} runs by"
+        " turns.",
+    )
+    rates = {name: [run.events_per_second for run in found] for name, found in runs.items()}
+    for name in DELIVERIES:
+        base = rates[DELIVERIES[0]]
+        compared = "-" if name == DELIVERIES[0] else ratio(rates[name], base)
+        table.add(f"{name}, {plan.floor.name}", figure(rates[name]), compared)
+    return [table]

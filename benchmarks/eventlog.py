@@ -1,6 +1,6 @@
 """How fast a large debug event log is caught up with, beside other ways to carry a file to Kafka.
 
-    python benchmarks/eventlog.py [--events N] [--runs N]
+    python -m benchmarks eventlog
 
 `amikafka replay --from eventlog` finds the events, drops the copies that a second manager session left,
 and publishes each as JSON with eight headers. `kcat -P -l` and rsyslog (imfile, omkafka) carry the same file
@@ -10,22 +10,24 @@ turns; each has ended when the last of its messages is acknowledged. What is not
 
 from __future__ import annotations
 
-import argparse
+import contextlib
 import json
 import os
 import resource
 import shutil
-import statistics
 import subprocess
-import sys
 import tempfile
 import time
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import harness
+from benchmarks.figures import Table, by_turns, figure, say
+from benchmarks.harness import memory_mb, mock_kafka, recorded_events
+from benchmarks.plan import Plan
 
-from amikafka_tail.producer import libraries
+EVENTS = 100_000
 
 RSYSLOG = """
 global(workDirectory="{directory}")
@@ -50,7 +52,7 @@ class Run(NamedTuple):
 
 def write_log(path: Path, count: int) -> int:
     """Write `count` events of a recorded mix, each for two sessions; return the file's size."""
-    events = [event for event in harness.recorded_events() if b"\r\nSystemName: " in event]
+    events = [event for event in recorded_events() if b"\r\nSystemName: " in event]
     with path.open("wb") as file:
         for number in range(count):
             event = events[number % len(events)].lstrip(b"\r\n")
@@ -66,20 +68,32 @@ def write_log(path: Path, count: int) -> int:
     return path.stat().st_size
 
 
-def measure(command: list[str], directory: Path) -> Run:
+def measure(command: list[str], directory: Path, environment: Mapping[str, str] | None = None) -> Run:
     """Run a command to its end."""
     started = time.monotonic()
     with (directory / "output").open("wb") as out:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
-        _, status, used = os.wait4(process.pid, 0)
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environment)
+        status, used, peak = _wait_for(process)
     seconds = time.monotonic() - started
     if status:
         raise RuntimeError((directory / "output").read_text(errors="replace")[-2000:])
-    return _run(seconds, used)
+    return Run(seconds, used.ru_utime + used.ru_stime, peak)
 
 
-def _run(seconds: float, used: resource.struct_rusage) -> Run:
-    return Run(seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+def _wait_for(process: subprocess.Popen[bytes]) -> tuple[int, resource.struct_rusage, float]:
+    """Wait for the end of a process; return its status, what it used, and its peak of memory in MB.
+
+    The peak that wait4 tells is this process's own, where that is higher.
+    """
+    peak = 0.0
+    while True:
+        pid, status, used = os.wait4(process.pid, os.WNOHANG)
+        if pid:
+            process.returncode = os.waitstatus_to_exitcode(status)
+            return status, used, peak
+        with contextlib.suppress(LookupError, OSError):
+            peak = memory_mb(process.pid)
+        time.sleep(0.005)
 
 
 def measure_rsyslog(directory: Path, log: Path, brokers: str, size: int) -> Run:
@@ -97,8 +111,8 @@ def measure_rsyslog(directory: Path, log: Path, brokers: str, size: int) -> Run:
         while _offset(state) < size - 200_000 and process.poll() is None and time.monotonic() < started + 120:
             time.sleep(0.05)
         process.terminate()  # it delivers what is queued
-        _, _, used = os.wait4(process.pid, 0)
-    return _run(time.monotonic() - started, used)
+        _, used, peak = _wait_for(process)
+    return Run(time.monotonic() - started, used.ru_utime + used.ru_stime, peak)
 
 
 def _offset(state: Path) -> int:
@@ -111,51 +125,40 @@ def _offset(state: Path) -> int:
     return 0
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--events", type=int, default=200_000)
-    parser.add_argument("--runs", type=int, default=3)
-    options = parser.parse_args()
-    print(f"{sys.version.split()[0]} ({sys.executable}), {libraries()}")
-    with tempfile.TemporaryDirectory(prefix="amikafka-bench-") as name, harness.mock_kafka() as brokers:
+def run(plan: Plan) -> list[Table]:
+    """Carry the same file in each way."""
+    with tempfile.TemporaryDirectory(prefix="amikafka-bench-") as name, mock_kafka() as brokers:
         directory = Path(name)
         log = directory / "full"
-        size = write_log(log, options.events)
+        count = plan.count(EVENTS)
+        size = write_log(log, count)
         configuration = directory / "ami_kafka.conf"
         configuration.write_text(f"[kafka]\nbrokers = {brokers}\ntopic = bench\n")
-        print(f"{size / 1e6:.0f} MB, {options.events} events, each there twice")
-        replay = [sys.executable, "-m", "amikafka_tail", "replay"]
-        ways = {
-            "amikafka": lambda: measure(
-                [*replay, "-c", str(configuration), "--from", "eventlog", str(log)],
-                directory,
+        arguments = ("replay", "-c", str(configuration), "--from", "eventlog", str(log))
+        ways: dict[str, Callable[[], Run]] = {}
+        for subject in filter(None, (plan.floor, plan.with_speedups(plan.floor))):
+            command = subject.command("-m", "amikafka_tail", *arguments)
+            ways[f"amikafka replay, {subject.name}"] = partial(
+                measure, command, directory, subject.environment()
             )
-        }
         if shutil.which("kcat"):
-            ways["kcat -P -l"] = lambda: measure(
-                ["kcat", "-P", "-b", brokers, "-t", "bench", "-l", str(log)], directory
-            )
+            kcat = ["kcat", "-P", "-b", brokers, "-t", "bench", "-l", str(log)]
+            ways["kcat -P -l, every line a message"] = partial(measure, kcat, directory)
         if shutil.which("rsyslogd"):
-            ways["rsyslog"] = lambda: measure_rsyslog(directory, log, brokers, size)
-        print("              run   MB/s  events/s  CPU s  peak MB")
-        runs: dict[str, list[Run]] = {way: [] for way in ways}
-        for number in range(1, options.runs + 1):
-            for way, run in ways.items():
-                runs[way].append(run())
-                show(way, str(number), runs[way][-1], size, options.events)
-        for way, done in runs.items():
-            show(way, "med", Run(*map(statistics.median, zip(*done, strict=True))), size, options.events)
-
-
-def show(way: str, number: str, run: Run, size: int, events: int) -> None:
-    print(
-        f"{way:12} {number:>4}  {size / run.seconds / 1e6:5.1f}  {events / run.seconds:8.0f}"
-        f"  {run.cpu:5.1f}  {run.peak_mb:7.1f}",
-        flush=True,
+            ways["rsyslog, every line a message"] = partial(measure_rsyslog, directory, log, brokers, size)
+        runs = by_turns(ways, plan.turns, show=lambda name, run: say(f"  {name:40} {run.seconds:6.1f} s"))
+    table = Table(
+        "eventlog",
+        "Catching up with a debug event log",
+        ("", "MB/s", "events/s", "CPU s", "peak memory, MB"),
+        ("", ".1f", ".0f", ".1f", ".0f"),
+        f"{size / 1e6:.0f} MB, {count:,} events, each there for two sessions; from the start of the process;"
+        f" a mock broker in another process; medians of {plan.turns} runs by turns. The others carry lines as"
+        " they are, about twenty messages an event: nothing left out, no event found.",
     )
-
-
-if __name__ == "__main__":
-    main()
+    for name, found in runs.items():
+        seconds = [run.seconds for run in found]
+        events = figure([count / each for each in seconds]) if name.startswith("amikafka") else "-"
+        cpu, peak = figure([run.cpu for run in found]), figure([run.peak_mb for run in found])
+        table.add(name, figure([size / each / 1e6 for each in seconds]), events, cpu, peak)
+    return [table]

@@ -65,6 +65,10 @@ class Event:
     @property
     def name_bytes(self) -> bytes:
         """The event's name as Asterisk sent it."""
+        end = self.raw.find(b"\r")
+        first_line = self.raw if end < 0 else self.raw[:end]
+        if first_line.startswith(b"Event: ") and first_line.find(b"\n") < 0:
+            return first_line[7:]
         return split_line(LINE_BREAKS.split(self.raw, 1)[0])[1]
 
     @property

@@ -7,8 +7,9 @@ Legacy: `eventfilter = REGEX` or `!REGEX`, over the whole event. Advanced:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from amikafka_tail.ami.event import Event
 from amikafka_tail.filters.regex import Regex
@@ -19,6 +20,9 @@ ACTIONS = ("include", "exclude")
 METHODS = ("regex", "exact", "starts_with", "ends_with", "contains", "none")
 # What ast_strip takes away: control characters too.
 _BLANKS = "".join(map(chr, range(1, 33)))
+MAX_NAMES = 2048
+"""First lines remembered before starting afresh: a dialplan can make up event names without end."""
+_BLANK_BYTES = _BLANKS.encode()
 
 Check = Callable[[Event], bool]
 
@@ -142,8 +146,20 @@ def eventfilter(options: EventFilterOptions) -> Check:
     if not rules:
         return others
 
+    # The bytes up to the first line's end decide what the name is.
+    known: dict[bytes, Check] = {}
+
     def keep(event: Event) -> bool:
-        return rules.get(event.name_bytes, others)(event)
+        raw = event.raw
+        first_line = raw[: raw.find(b"\n") + 1]
+        decide = known.get(first_line)
+        if decide is None:
+            decide = rules.get(event.name_bytes, others)
+            if first_line:  # without one the name is all there is
+                if len(known) >= MAX_NAMES:
+                    known.clear()
+                known[first_line] = decide
+        return decide(event)
 
     return keep
 
@@ -158,31 +174,49 @@ def _parse_line(line: FilterLine) -> Filter:
 
 def _rule(filters: Iterable[Filter], *, must_match: bool) -> Check:
     """Make the decision from the filters that concern events of one name, looking no more at the name."""
-    includes = [_check(each) for each in filters if not each.exclude]
-    excluded = _any([_check(each) for each in filters if each.exclude])
-    included = _any(includes) if must_match else _always
-    if included is _never or excluded is _always:
+    includes = [_Test.of(each) for each in filters if not each.exclude]
+    excludes = [_Test.of(each) for each in filters if each.exclude]
+    included = _any(includes, found=True) if must_match else _always
+    not_excluded = _any(excludes, found=False)
+    if _never in (included, not_excluded):
         return _never
-    if excluded is _never:
+    if not_excluded is _always:
         return included
     if included is _always:
-        return lambda event: not excluded(event)
-    return lambda event: included(event) and not excluded(event)
+        return not_excluded
+    return lambda event: included(event) and not_excluded(event)
 
 
-def _any(checks: Collection[Check]) -> Check:
-    if not checks:
-        return _never
-    if _always in checks:
-        return _always
-    if len(checks) == 1:
-        return next(iter(checks))
+class _Test(NamedTuple):
+    """One filter, its name aside (filter_cmp_fn): an event without `needed` cannot pass `check`."""
+
+    needed: bytes
+    check: Check
+
+    @classmethod
+    def of(cls, entry: Filter) -> _Test:
+        compare, needed = _comparison(entry)
+        if entry.header is not None:
+            return cls(needed, _header_check(entry.header, compare))
+        if entry.method == "none":
+            return cls(b"", _always)
+        # The whole event has an empty line at its end that `raw` has not.
+        return cls(b"" if needed.endswith((b"\r", b"\n")) else needed, lambda event: compare(event.text))
+
+
+def _any(tests: Sequence[_Test], *, found: bool) -> Check:
+    """Make what returns `found` for an event that one of the tests finds, and the opposite for others."""
+    if not tests:
+        return _never if found else _always
+    if any(test.check is _always for test in tests):
+        return _always if found else _never
 
     def any_of(event: Event) -> bool:
-        for check in checks:  # noqa: SIM110 - any() and a generator cost twice as much
-            if check(event):
-                return True
-        return False
+        find = event.raw.find
+        for needed, check in tests:
+            if find(needed) >= 0 and check(event):
+                return found
+        return not found
 
     return any_of
 
@@ -195,50 +229,51 @@ def _never(_event: Event) -> bool:
     return False
 
 
-def _check(entry: Filter) -> Check:
-    """Make the test of one filter, its name aside (filter_cmp_fn)."""
-    compare = _comparison(entry)
-    if entry.header is not None:
-        return _header_check(entry.header, compare, needed=b"" if entry.method == "regex" else entry.pattern)
-    if entry.method == "none":
-        return _always
-    return lambda event: compare(event.text)
-
-
-def _header_check(header: bytes, compare: Callable[[bytes], bool], *, needed: bytes) -> Check:
-    """Make the test of the lines that begin with `header`; an event without `needed` cannot pass it.
+def _header_check(header: bytes, compare: Callable[[bytes], bool]) -> Check:
+    """Make the test of the lines that begin with `header`.
 
     Asterisk reads up to LF and takes one CR before it away (ast_read_line_from_buffer), then passes over all
     blanks and control characters (ast_skip_blanks); a value of which nothing is left it does not look at.
     """
-    values_of = re.compile(b"\n" + re.escape(header) + rb"[\x01-\x09\x0b-\x20]*([^\n]*)").findall
+    line_start = b"\n" + header
 
     def matches(event: Event) -> bool:
         raw = event.raw
-        if header not in raw or needed not in raw:
-            return False
-        for found in values_of(b"\n%b\r\n" % raw):
-            value = found.removesuffix(b"\r")
+        begin = len(header) if raw.startswith(header) else _after(raw.find(line_start), line_start)
+        while begin >= 0:
+            end = raw.find(b"\n", begin)
+            value = raw[begin:] if end < 0 else raw[begin:end].removesuffix(b"\r")
+            value = value.lstrip(_BLANK_BYTES)
             if value and compare(value):
                 return True
+            begin = -1 if end < 0 else _after(raw.find(line_start, end), line_start)
         return False
 
     return matches
 
 
-def _comparison(entry: Filter) -> Callable[[bytes], bool]:
-    """Make the comparison of a text, which is not empty, with the pattern (match_eventdata)."""
+def _after(found: int, text: bytes) -> int:
+    """Return where a text ends that was found, -1 where it was not."""
+    return found if found < 0 else found + len(text)
+
+
+def _comparison(entry: Filter) -> tuple[Callable[[bytes], bool], bytes]:
+    """Make the comparison of a text, which is not empty, with the pattern (match_eventdata).
+
+    Returns also what every text contains that matches.
+    """
     pattern = entry.pattern
     if entry.method == "regex":
-        return Regex(pattern).matches
+        regex = Regex(pattern)
+        return regex.matches, regex.needed
     comparisons: dict[str, Callable[[bytes], bool]] = {
         "exact": lambda text: text == pattern,
         "starts_with": lambda text: text.startswith(pattern),
         "ends_with": lambda text: text.endswith(pattern),
-        "contains": lambda text: pattern in text,
+        "contains": lambda text: text.find(pattern) >= 0,
         "none": lambda _text: True,
     }
-    return comparisons[entry.method]
+    return comparisons[entry.method], pattern
 
 
 def _bytes(text: str) -> bytes:

@@ -21,7 +21,7 @@ _REGEX_T_BYTES = 256
 # LC_CTYPE, LC_COLLATE and LC_MESSAGES: what an expression and its errors depend on.
 _CATEGORIES = 1 << 0 | 1 << 3 | 1 << 5
 # The plain characters that an expression begins with, and what repeats the last of them.
-_LITERAL = re.compile(rb"([^\\.\[\]()*+?{}|^$\x80-\xff]*)([*+?{]?)")
+_LITERAL = re.compile(rb"\^?([^\\.\[\]()*+?{}|^$\x80-\xff]*)([*+?{]?)")
 
 _libc = ctypes.CDLL(None)
 _libc.regcomp.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int]
@@ -54,11 +54,13 @@ class Regex:
         # symbols alone are a matter of the locale.
         same_in_c = pattern.isascii() and b"[." not in pattern and b"[=" not in pattern
         self._in_c = self._compile(pattern, _locale(b"C")) if same_in_c else None
-        self._needed, self._is_literal = _literal(pattern)
+        self.needed, self._is_literal = _literal(pattern)
+        """What every text contains that matches."""
 
     def matches(self, text: bytes) -> bool:
         """Tell whether the text matches."""
-        if self._needed not in text:
+        # `in` would format an error message first: bytes in bytes are looked for as a number.
+        if text.find(self.needed) < 0:
             return False
         if self._is_literal:
             return True

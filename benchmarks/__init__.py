@@ -1,0 +1,1 @@
+"""Figures: see README.md."""
