@@ -133,6 +133,7 @@ def test_what_is_installed_is_shown(python: Path) -> None:
         ("source", "queuelog"),
     ):
         assert [kind, name, "0.1.0", f"amikafka-{name}", f"({name})"] in rows
+    assert done.stdout.splitlines()[-1] == "speedups: yes, 0.1.0"
     assert (done.returncode, done.stderr) == (0, "")
 
 
