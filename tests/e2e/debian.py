@@ -84,7 +84,8 @@ def build_root(suite: str) -> Path:
     base = base_root(suite)
     with alone(f"build-{suite}"):
         if not root.exists():
-            for old in cache().glob(f"build-{suite}-*"):
+            # One of other dependencies, or one that was broken off.
+            for old in (*cache().glob(f"build-{suite}-*"), *cache().glob(f"making-build-{suite}-*")):
                 shutil.rmtree(old, ignore_errors=True)
             making = copy_of(base, root.with_name(f"making-{root.name}"))
             (making / "usr/sbin/policy-rc.d").write_text("#!/bin/sh\nexit 101\n")
