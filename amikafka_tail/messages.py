@@ -44,24 +44,35 @@ class FilterFailed(Exception):
 
 def chain(filters: Sequence[tuple[str, Filter]]) -> Callable[[Event], Event | None] | None:
     """Make one function of named filters, `None` of none. It raises `FilterFailed` with the filter's name."""
-    if not filters:
-        return None
+    choosers = [_chooser(name, keep) for name, keep in filters]
+    if len(choosers) < 2:
+        return choosers[0] if choosers else None
 
     def choose(event: Event) -> Event | None:
-        for name, keep in filters:
-            try:
-                verdict = keep(event)
-            except Exception as error:
-                raise FilterFailed(name) from error
-            if verdict is not True:
-                if verdict is None or verdict is False:
-                    return None
-                if not isinstance(verdict, Event):
-                    error = TypeError(
-                        f"the filter returned {type(verdict).__name__}, not bool, Event or None"
-                    )
-                    raise FilterFailed(name) from error
-                event = Event(verdict.raw, event.position, verdict.captured_ms or event.captured_ms)
-        return event
+        chosen: Event | None = event
+        for chooser in choosers:
+            if chosen is not None:
+                chosen = chooser(chosen)
+        return chosen
+
+    return choose
+
+
+def _chooser(name: str, keep: Filter) -> Callable[[Event], Event | None]:
+    """Make what asks one filter, and returns the event that goes on."""
+
+    def choose(event: Event) -> Event | None:
+        try:
+            verdict = keep(event)
+        except Exception as error:
+            raise FilterFailed(name) from error
+        if verdict is True:
+            return event
+        if verdict is None or verdict is False:
+            return None
+        if not isinstance(verdict, Event):
+            error = TypeError(f"the filter returned {type(verdict).__name__}, not bool, Event or None")
+            raise FilterFailed(name) from error
+        return Event(verdict.raw, event.position, verdict.captured_ms or event.captured_ms)
 
     return choose
