@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from amikafka_tail import speedups
 from amikafka_tail.ami.event import Event
 from amikafka_tail.filters.regex import Regex
 from amikafka_tail.hookspecs import API_VERSION, Register, hookimpl
@@ -25,6 +26,7 @@ MAX_NAMES = 2048
 _BLANK_BYTES = _BLANKS.encode()
 
 Check = Callable[[Event], bool]
+Compare = Callable[[bytes], bool]
 
 
 @dataclass(frozen=True)
@@ -137,12 +139,24 @@ def eventfilter(options: EventFilterOptions) -> Check:
     """
     filters = [_parse_line(line) for line in options.lines]
     must_match = not all(each.exclude for each in filters)
+    tests = [(each, _Test.of(each)) for each in filters]
+    others = _Rule.of(tests, None)
+    rules = {each.name: _Rule.of(tests, each.name) for each in filters if each.name is not None}
+    keep = _by_name(
+        {name: rule.check(must_match=must_match) for name, rule in rules.items()},
+        others.check(must_match=must_match),
+    )
+    native = speedups.native()
+    # The one in C looks at one line after the other, and so for no header that reaches over two.
+    if native is None or any(b"\n" in test.header for _, test in tests):
+        return keep
+    every = ((b"", *others), *((name, *rule) for name, rule in rules.items()))
+    made: Check = native.EventFilter(keep, must_match, every)
+    return made
 
-    def rule(name: bytes | None) -> Check:
-        return _rule([each for each in filters if each.name in (None, name)], must_match=must_match)
 
-    others = rule(None)
-    rules = {each.name: rule(each.name) for each in filters if each.name is not None}
+def _by_name(rules: dict[bytes, Check], others: Check) -> Check:
+    """Make what asks the rule of the event's name, `others` where that has none."""
     if not rules:
         return others
 
@@ -172,48 +186,76 @@ def _parse_line(line: FilterLine) -> Filter:
         raise ValueError(f"{where}{line.criteria}: {error}") from error
 
 
-def _rule(filters: Iterable[Filter], *, must_match: bool) -> Check:
-    """Make the decision from the filters that concern events of one name, looking no more at the name."""
-    includes = [_Test.of(each) for each in filters if not each.exclude]
-    excludes = [_Test.of(each) for each in filters if each.exclude]
-    included = _any(includes, found=True) if must_match else _always
-    not_excluded = _any(excludes, found=False)
-    if _never in (included, not_excluded):
-        return _never
-    if not_excluded is _always:
-        return included
-    if included is _always:
-        return not_excluded
-    return lambda event: included(event) and not_excluded(event)
-
-
 class _Test(NamedTuple):
-    """One filter, its name aside (filter_cmp_fn): an event without `needed` cannot pass `check`."""
+    """One filter, its name aside (filter_cmp_fn)."""
 
+    header: bytes
+    """What a line must begin with, colon included; nothing for the whole event."""
+    method: str
     needed: bytes
-    check: Check
+    """What every text contains that matches: the pattern, unless it is a regular expression."""
+    compare: Compare
 
     @classmethod
     def of(cls, entry: Filter) -> _Test:
         compare, needed = _comparison(entry)
-        if entry.header is not None:
-            return cls(needed, _header_check(entry.header, compare))
-        if entry.method == "none":
-            return cls(b"", _always)
+        return cls(entry.header or b"", entry.method, needed, compare)
+
+    @property
+    def check(self) -> Check:
+        """The test of an event that has `found_by`."""
+        compare = self.compare
+        if self.header:
+            return _header_check(self.header, compare)
+        if self.method == "none":
+            return _always
+        return lambda event: compare(event.text)
+
+    @property
+    def found_by(self) -> bytes:
+        """What the `raw` of every event contains that `check` finds."""
         # The whole event has an empty line at its end that `raw` has not.
-        return cls(b"" if needed.endswith((b"\r", b"\n")) else needed, lambda event: compare(event.text))
+        return b"" if not self.header and self.needed.endswith((b"\r", b"\n")) else self.needed
+
+
+class _Rule(NamedTuple):
+    """The tests that concern events of one name, which nobody has to look at any more."""
+
+    includes: tuple[_Test, ...]
+    excludes: tuple[_Test, ...]
+
+    @classmethod
+    def of(cls, tests: Iterable[tuple[Filter, _Test]], name: bytes | None) -> _Rule:
+        concern = [(each.exclude, test) for each, test in tests if each.name in (None, name)]
+        return cls(
+            tuple(test for exclude, test in concern if not exclude),
+            tuple(test for exclude, test in concern if exclude),
+        )
+
+    def check(self, *, must_match: bool) -> Check:
+        """Make the decision; with `must_match` one of the includes has to find an event."""
+        included = _any(self.includes, found=True) if must_match else _always
+        not_excluded = _any(self.excludes, found=False)
+        if _never in (included, not_excluded):
+            return _never
+        if not_excluded is _always:
+            return included
+        if included is _always:
+            return not_excluded
+        return lambda event: included(event) and not_excluded(event)
 
 
 def _any(tests: Sequence[_Test], *, found: bool) -> Check:
     """Make what returns `found` for an event that one of the tests finds, and the opposite for others."""
     if not tests:
         return _never if found else _always
-    if any(test.check is _always for test in tests):
+    checks = [(test.found_by, test.check) for test in tests]
+    if any(check is _always for _, check in checks):
         return _always if found else _never
 
     def any_of(event: Event) -> bool:
         find = event.raw.find
-        for needed, check in tests:
+        for needed, check in checks:
             if find(needed) >= 0 and check(event):
                 return found
         return not found
@@ -229,7 +271,7 @@ def _never(_event: Event) -> bool:
     return False
 
 
-def _header_check(header: bytes, compare: Callable[[bytes], bool]) -> Check:
+def _header_check(header: bytes, compare: Compare) -> Check:
     """Make the test of the lines that begin with `header`.
 
     Asterisk reads up to LF and takes one CR before it away (ast_read_line_from_buffer), then passes over all
@@ -257,7 +299,7 @@ def _after(found: int, text: bytes) -> int:
     return found if found < 0 else found + len(text)
 
 
-def _comparison(entry: Filter) -> tuple[Callable[[bytes], bool], bytes]:
+def _comparison(entry: Filter) -> tuple[Compare, bytes]:
     """Make the comparison of a text, which is not empty, with the pattern (match_eventdata).
 
     Returns also what every text contains that matches.
@@ -266,7 +308,7 @@ def _comparison(entry: Filter) -> tuple[Callable[[bytes], bool], bytes]:
     if entry.method == "regex":
         regex = Regex(pattern)
         return regex.matches, regex.needed
-    comparisons: dict[str, Callable[[bytes], bool]] = {
+    comparisons: dict[str, Compare] = {
         "exact": lambda text: text == pattern,
         "starts_with": lambda text: text.startswith(pattern),
         "ends_with": lambda text: text.endswith(pattern),

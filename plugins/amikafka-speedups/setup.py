@@ -7,7 +7,7 @@ setup(
     ext_modules=[
         Extension(
             "amikafka_speedups._native",
-            ["src/native/envelope.c", "src/native/json.c", "src/native/module.c"],
+            [f"src/native/{name}.c" for name in ("envelope", "eventfilter", "json", "module")],
             depends=["src/native/native.h"],
             extra_compile_args=[
                 "-std=c11",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,6 +12,7 @@ from amikafka_tail.ami.event import Event, split_line
 from amikafka_tail.filters.eventfilter import EventFilterOptions, FilterLine, eventfilter
 from tests.support.fuzzing import many
 
+pytestmark = pytest.mark.usefixtures("twin")
 MANY = many(400)
 BLANKS = bytes(range(1, 33))
 PATTERNS = st.sampled_from(["9", "99", "a", "ab", "b\r", "\r\n", "a\r\n\r\n", "A: a", "Event: A", "\n"])

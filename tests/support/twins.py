@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ from amikafka_tail import speedups
 from amikafka_tail.ami.event import Event
 from amikafka_tail.config.identity import Identity
 from amikafka_tail.envelope import Envelope, envelopes
+from amikafka_tail.filters.eventfilter import Check, EventFilterOptions, FilterLine, eventfilter
 from amikafka_tail.formats.json import JsonOptions, json_format
 from amikafka_tail.metrics import KindCounts
 from tests.support.formats import context
@@ -46,6 +47,18 @@ def renderers(native: Any, options: JsonOptions, identity: Identity) -> tuple[Re
         plain = json_format(options, context(identity))
     assert isinstance(fast, native.JsonRenderer)
     assert not isinstance(plain, native.JsonRenderer)
+    return fast, plain
+
+
+def event_filters(native: Any, lines: Iterable[FilterLine]) -> tuple[Check, Check]:
+    """Return the filter in C, and the one in Python."""
+    options = EventFilterOptions(lines=tuple(lines))
+    with using(native):
+        fast = eventfilter(options)
+    with using(None):
+        plain = eventfilter(options)
+    assert isinstance(fast, native.EventFilter)
+    assert not isinstance(plain, native.EventFilter)
     return fast, plain
 
 

@@ -13,6 +13,7 @@ from amikafka_tail.filters.eventfilter import (
     parse,
 )
 
+pytestmark = pytest.mark.usefixtures("twin")
 HANGUP = Event(
     b"Event: Hangup\r\nPrivilege: call,all\r\nChannel: PJSIP/100-0001\r\nCallerIDName: M\xc3\xbcller\r\n"
     b"Exten:\r\nChanVariable: A=1\r\nChanVariable: B=2\r\nContext:  \t inside \r\nCause: 16"

@@ -15,6 +15,7 @@ from amikafka_tail.ami.event import Event
 from amikafka_tail.ami.framing import Framer
 from amikafka_tail.filters.eventfilter import EventFilterOptions, FilterLine, eventfilter, parse
 
+pytestmark = pytest.mark.usefixtures("twin")
 DATA = Path(__file__).parents[2] / "data"
 SETS: dict[str, dict[str, Any]] = json.loads((DATA / "eventfilter-oracle.json").read_text())
 

@@ -1,6 +1,8 @@
 from collections.abc import Callable
 from typing import Any, final
 
+_Test = tuple[bytes, str, bytes, Callable[[bytes], bool]]
+
 @final
 class JsonRenderer:
     """Renders an event as the format `json` does; asks `exact` where an event is odd.
@@ -29,3 +31,21 @@ class Envelope:
         choose_key: Callable[[Any, bytes], bytes | None] | None,
     ) -> Envelope: ...
     def __call__(self, event: Any, /) -> tuple[bytes | None, Any, int]: ...
+
+@final
+class EventFilter:
+    """Tells whether an event passes the `eventfilter` lines; asks `twin` where its first line is odd.
+
+    A rule is a name and the tests of the includes and the excludes that concern events of that name; the
+    first is for names that have none. With `must_match` one of the includes has to find an event. A test is
+    a header with its colon (nothing for the whole event), a method, what every text contains that matches
+    (the pattern, but for `regex`), and what `regex` asks.
+    """
+
+    def __new__(
+        cls,
+        twin: Callable[[Any], bool],
+        must_match: bool,
+        rules: tuple[tuple[bytes, tuple[_Test, ...], tuple[_Test, ...]], ...],
+    ) -> EventFilter: ...
+    def __call__(self, event: Any, /) -> bool: ...

@@ -9,16 +9,6 @@
 #define MAX_LINES 256
 #define TABLE 1024 /* a power of two, four times MAX_LINES */
 
-typedef struct {
-	const char *at;
-	Py_ssize_t size;
-} Text;
-
-static int same(Text text, const char *other, Py_ssize_t size)
-{
-	return text.size == size && !memcmp(text.at, other, (size_t) size);
-}
-
 #define SAME(text, literal) same((text), (literal), (Py_ssize_t) sizeof(literal) - 1)
 
 /* What a byte may be. */
@@ -85,11 +75,6 @@ typedef struct {
 	char *buffer;        /* has room for every event that is rendered here */
 	vectorcallfunc call;
 } Renderer;
-
-static Text text_of(PyObject *bytes)
-{
-	return (Text){PyBytes_AS_STRING(bytes), PyBytes_GET_SIZE(bytes)};
-}
 
 /* Tell whether Asterisk itself puts such a line between Privilege and its SystemName (main/manager.c). */
 static int is_own_line(Text name)

@@ -1,5 +1,6 @@
-/* The two functions that amikafka calls for every event, in C. Their twins in Python define what they do:
- * amikafka_tail/formats/json.py (json.c) and amikafka_tail/envelope.py (envelope.c).
+/* The functions that amikafka calls for every event, in C. Their twins in Python define what they do:
+ * amikafka_tail/formats/json.py (json.c), amikafka_tail/envelope.py (envelope.c) and
+ * amikafka_tail/filters/eventfilter.py (eventfilter.c).
  *
  * The objects are for one interpreter, and for one thread at a time: the one that holds its lock. None of them
  * has a tp_clear: what they hold stays until they go, so that no call ever finds it gone, and every cycle through
@@ -18,9 +19,25 @@
 #define CALLABLE \
 	(Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL)
 
+typedef struct {
+	const char *at;
+	Py_ssize_t size;
+} Text;
+
+static inline Text text_of(PyObject *bytes)
+{
+	return (Text){PyBytes_AS_STRING(bytes), PyBytes_GET_SIZE(bytes)};
+}
+
+static inline int same(Text text, const char *other, Py_ssize_t size)
+{
+	return text.size == size && !memcmp(text.at, other, (size_t) size);
+}
+
 /* These return -1 with an exception where they fail. */
 int add_json_renderer(PyObject *module);
 int add_envelope(PyObject *module);
+int add_event_filter(PyObject *module);
 int add_type(PyObject *module, PyType_Spec *spec);
 
 /* Return the attribute `raw` of the one argument of a call, a new reference. `what` is called. */
