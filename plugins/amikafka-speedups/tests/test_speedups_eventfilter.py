@@ -165,6 +165,22 @@ def test_every_byte_is_decided_as_by_the_twin(native: Any, byte: int) -> None:
         see_that_they_agree(native, lines, [Event(raw) for raw in raws])
 
 
+@pytest.mark.parametrize("pattern", ["1", "1\r", "\r", "1\r\n\r\n", "\r\n\r\n", "\n", "1\r\r\n", "\r\n\r"])
+@pytest.mark.parametrize("method", ["exact", "starts_with", "ends_with", "contains"])
+def test_lines_end_as_for_the_twin(native: Any, method: str, pattern: str) -> None:
+    ends = [b"", b"\r", b"\n", b"\r\n", b"\r\r\n", b"\r\n\r\n", b"\n\r"]
+    values = [b"", b" ", b"1", b"\t 1", b"1 ", b"\r", b"\0", b"\x80", b"\x201\x21"]
+    raws = [
+        b"Event: A\r\nX:" + value + end + rest
+        for value in values
+        for end in ends
+        for rest in (b"", b"X:1", b"Y")
+    ]
+    events = [Event(raw) for raw in raws] + [Event(raw.partition(b"\n")[2]) for raw in raws]
+    for header in ("header(X),", ""):
+        see_that_they_agree(native, [line(f"{header}method({method})", pattern)], events)
+
+
 def test_names_without_end_are_found(native: Any) -> None:
     lines = [line(f"name(Event{number}),header(X),method(exact)", str(number % 2)) for number in range(500)]
     events = [Event(b"Event: Event%d\r\nX: 1" % number) for number in range(600)]
