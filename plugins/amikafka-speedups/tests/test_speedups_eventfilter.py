@@ -165,7 +165,9 @@ def test_every_byte_is_decided_as_by_the_twin(native: Any, byte: int) -> None:
         see_that_they_agree(native, lines, [Event(raw) for raw in raws])
 
 
-@pytest.mark.parametrize("pattern", ["1", "1\r", "\r", "1\r\n\r\n", "\r\n\r\n", "\n", "1\r\r\n", "\r\n\r"])
+@pytest.mark.parametrize(
+    "pattern", ["1", "1\r", "\r", "1\r\n\r\n", "\r\n\r\n", "\n", "1\r\r\n", "\r\n\r", "X:1"]
+)
 @pytest.mark.parametrize("method", ["exact", "starts_with", "ends_with", "contains"])
 def test_lines_end_as_for_the_twin(native: Any, method: str, pattern: str) -> None:
     ends = [b"", b"\r", b"\n", b"\r\n", b"\r\r\n", b"\r\n\r\n", b"\n\r"]
