@@ -72,11 +72,6 @@ def _of_login(source: LiveSource, *, is_running: bool) -> Iterator[Finding]:
         return
     except AmikafkaError as error:
         advice = "see that Asterisk runs (systemctl status asterisk), and [manager] host and port"
-        if "Connection refused" in str(error):
-            advice = (
-                "see that Asterisk runs (systemctl status asterisk), and that manager.conf has enabled = yes"
-                " and this port in [general]"
-            )
         yield _finding("error", str(error), advice)
         return
     connection.socket.close()

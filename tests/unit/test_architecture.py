@@ -41,7 +41,7 @@ def test_logic_does_no_input_and_output(path: Path) -> None:
     assert not NOT_FOR_LOGIC & set(imported(path))
 
 
-def test_only_the_producer_knows_confluent_kafka() -> None:
+def test_only_these_modules_know_confluent_kafka() -> None:
     users = {str(path.relative_to(PACKAGE)) for path in MODULES if "confluent_kafka" in set(imported(path))}
     assert users == USES_KAFKA
 
