@@ -6,6 +6,7 @@ And lets them go so that nothing is lost.
 from __future__ import annotations
 
 import contextlib
+import logging
 import queue
 import socket
 import threading
@@ -13,10 +14,13 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from amikafka_tail.backoff import Backoff
+from amikafka_tail.config.identity import Identity
 from amikafka_tail.sources.live import Connection, LiveSource
 
 SOON, NOW_AND_THEN = 5.0, 30.0
 """Seconds between attempts at most: what happens meanwhile is lost. Refused logins get an address banned."""
+
+log = logging.getLogger("amikafka.connection")
 
 
 class Target(NamedTuple):
@@ -100,6 +104,18 @@ class Connector:
 def _close(outcome: Connection | Exception) -> None:
     if not isinstance(outcome, Exception):
         outcome.socket.close()
+
+
+def say_connected(connection: Connection, identity: Identity) -> None:
+    """Log who the Asterisk is, and what a person should know of the connection."""
+    for warning in connection.warnings:
+        log.warning("%s", warning)
+    log.info(
+        "connected: asterisk=%s version=%s system_name=%s",
+        connection.peer,
+        identity.asterisk_version,
+        identity.system_name or "-",
+    )
 
 
 def hang_up(connection: Connection) -> None:

@@ -22,7 +22,7 @@ from collections.abc import Callable
 
 from amikafka_tail.ami.pushing import Pushed
 from amikafka_tail.config.identity import Identity
-from amikafka_tail.connector import NOW_AND_THEN, SOON, Connector, Made, Target, hang_up
+from amikafka_tail.connector import NOW_AND_THEN, SOON, Connector, Made, Target, hang_up, say_connected
 from amikafka_tail.errors import AlreadyLoggedIn, AmikafkaError, LoginRefused, SourceDisconnected
 from amikafka_tail.handover import DescriptorStore, whole
 from amikafka_tail.journal import Journal
@@ -358,14 +358,7 @@ class Recorder:
         self.problem = None
         self._counters.connections += 1
         self._connector.succeeded(now)
-        for warning in connection.warnings:
-            log.warning("%s", warning)
-        log.info(
-            "connected: asterisk=%s version=%s system_name=%s",
-            connection.peer,
-            identity.asterisk_version,
-            identity.system_name or "-",
-        )
+        say_connected(connection, identity)
         if pushed.wanted:
             log.info("Asterisk filters by %d of %d eventfilter lines", pushed.taken, pushed.wanted)
         if lost_ms:

@@ -14,6 +14,7 @@ from typing import TextIO
 
 from amikafka_tail.backoff import Backoff
 from amikafka_tail.config.identity import Identity
+from amikafka_tail.connector import say_connected
 from amikafka_tail.dead_letters import DeadLetters
 from amikafka_tail.errors import InputError, LoginRefused, SourceDisconnected
 from amikafka_tail.messages import Messages
@@ -70,7 +71,7 @@ class Tap:
         connection = source.connect()
         while True:
             identity = identify(connection)
-            _say_connected(connection, identity)
+            say_connected(connection, identity)
             filters = connection.pushed.taken if isinstance(connection, Filtered) else 0
             window = Window(identity, filters=filters)
             with received(connection, window):
@@ -175,14 +176,3 @@ class Tap:
         poll.register(self._out.fileno(), 0)
         if any(happened & (select.POLLERR | select.POLLHUP) for _, happened in poll.poll(0)):
             raise BrokenPipeError
-
-
-def _say_connected(connection: Connection, identity: Identity) -> None:
-    for warning in connection.warnings:
-        log.warning("%s", warning)
-    log.info(
-        "connected: asterisk=%s version=%s system_name=%s",
-        connection.peer,
-        identity.asterisk_version,
-        identity.system_name or "-",
-    )
