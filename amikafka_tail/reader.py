@@ -21,6 +21,7 @@ from amikafka_tail.sources.replayable import Chunk, Unpublishable
 CHUNK = 32 * 1024
 EVENT = b"Event: "
 SEQUENCE_NUMBER = b"\r\nSequenceNumber: "
+NOWHERE = -1
 SEQUENCE_WINDOW = 256
 """How far numbers may come out of their order, in events."""
 NOT_EVENTS = (b"Response: ", b"Asterisk Call Manager/")
@@ -71,6 +72,8 @@ class StreamReader:
     def __init__(self, stream: Stream, position: int, *, in_block: bool = False, counters: Counters) -> None:
         self._stream = stream
         self._counters = counters
+        self._last_missing = NOWHERE
+        """The last offset before which events turned out to be missing: once, however often it is read."""
         self._begin(position, in_block=in_block)
 
     @property
@@ -212,7 +215,7 @@ class StreamReader:
             position += len(block) + len(END)
             while moments and moments[0].offset <= at:
                 self._captured_ms = moments.popleft().captured_ms
-            if numbered and block.find(SEQUENCE_NUMBER) >= 0 and (lost := self._missing_before(block)):
+            if numbered and block.find(SEQUENCE_NUMBER) >= 0 and (lost := self._missing_before(block, at)):
                 yield gap("SequenceGap", at, self._captured_ms, LostEvents=lost)
             if block.startswith(EVENT) and 0 not in block:
                 yield Event(block, at, self._captured_ms)
@@ -224,14 +227,15 @@ class StreamReader:
         elif cut_off:
             yield from self._odd_block(cut_off, position, torn=True)
 
-    def _missing_before(self, block: bytes) -> int:
+    def _missing_before(self, block: bytes, at: int) -> int:
         """Return how many events turn out to be missing, as the numbers of manager debug tell."""
         _, number = debug_headers(block)
         if number is None:
             return 0
         self._sequence.is_new(number, block)
         missing = self._sequence.ended_gap()
-        if missing:
+        if missing and at > self._last_missing:
+            self._last_missing = at
             self._counters.gaps += missing
             log.warning(
                 "events did not come, as SequenceNumber tells: they are lost, or the manager user may not"

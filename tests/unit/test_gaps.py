@@ -313,6 +313,24 @@ def test_an_event_that_kafka_refuses_leaves_a_gap(world: World, how: str) -> Non
     assert [value for value in values if b"AmikafkaGap" not in value] == [event(0), event(2)]
 
 
+def test_what_is_missing_counts_once_however_often_it_is_read(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    numbered = (
+        b"Event: A\r\nPrivilege: call,all\r\nSequenceNumber: %d\r\nFile: a.c\r\nLine: 1\r\nFunc: f\r\nX: y"
+    )
+    world.write(*[numbered % number for number in range(600) if number != 100])
+    reader = StreamReader(world.journal, 0, counters=world.counters)
+    for _ in range(2):
+        found: list[Any] = []
+        while (chunk := reader.read()) is not None:
+            found += chunk.events
+        assert [type(each) for each in found].count(Gap) == 1, "who goes on from here is told again"
+        reader.seek(0)
+    assert world.counters.gaps == 1
+    assert len(caplog.messages) == 1
+
+
 def test_a_gap_that_kafka_does_not_take_is_tried_again_with_its_chunk(world: World) -> None:
     refused = [True]
     world.fails = lambda value: value.endswith(b"Number: 1")
