@@ -38,9 +38,9 @@ class Counters:
     """Counts since the process began."""
 
     events: int = 0
-    """Events read from the source."""
+    """Events read from the source. What is read again after a rewind counts again."""
     filtered: int = 0
-    """Events that a filter kept back here; what Asterisk itself kept back never came."""
+    """Events that a filter kept back here, rewinds included; what Asterisk itself kept back never came."""
     sent: int = 0
     """Messages handed to the producer, resends included."""
     delivered: int = 0

@@ -202,6 +202,8 @@ class Gatherer:
             state, healthy = "no broker is reachable", False
         elif in_flight and quiet > STUCK_SECONDS:
             state, healthy = f"nothing acknowledged for {quiet:.0f} s", False
+        elif in_flight and since_delivery is None:
+            state = "connecting, nothing acknowledged yet"
         elif in_flight or (since_delivery is not None and since_delivery < STUCK_SECONDS):
             state = "delivering"
         return KafkaState(

@@ -61,8 +61,10 @@ def _of_events(snapshot: Snapshot) -> Iterator[Metric]:
     source, events, lag = snapshot.source, snapshot.events, snapshot.lag
     yield _gauge("source_up", "Whether events can come in", [((source.name,), int(source.healthy))], "source")
     yield _counter("source_connections", "Connections made to Asterisk", snapshot.connections)
-    yield _counter("events_read", "Events read", events.read)
-    yield _counter("events_filtered", "Events that a filter kept back here", events.filtered)
+    yield _counter("events_read", "Events read; what is read again after a rewind counts again", events.read)
+    yield _counter(
+        "events_filtered", "Events that a filter kept back here, rewinds included", events.filtered
+    )
     yield _counter("events_duplicate", "Copies of events in a log that were left out", snapshot.duplicates)
     yield _counter(
         "messages_sent", "Messages handed to librdkafka; what is sent again counts again", events.sent

@@ -43,10 +43,11 @@ def summary(snapshot: Snapshot, verdict: Verdict, width: int = WIDTH) -> Iterato
     text = f"{counted(lag.events, 'event')}, {size(lag.bytes)}, {span(lag.seconds)}" if lag.bytes else "none"
     yield from _labelled("lag", text, width)
     events = snapshot.events
+    again = " (some of them again)" if snapshot.kafka.rewinds else ""
     yield from _labelled(
         "events",
-        f"in {rate(events.read_per_second)}, out {rate(events.delivered_per_second)}; read {events.read:,},"
-        f" filtered {events.filtered:,}, delivered {events.delivered:,}",
+        f"in {rate(events.read_per_second)}, out {rate(events.delivered_per_second)};"
+        f" read {events.read:,}{again}, filtered {events.filtered:,}, delivered {events.delivered:,}",
         width,
     )
     if (journal := snapshot.journal) is not None:

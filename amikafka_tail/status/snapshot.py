@@ -27,7 +27,8 @@ class SourceState:
 
 @dataclass(frozen=True, kw_only=True)
 class Events:
-    """Counts since the daemon began. What is sent again after a failure counts again in `sent`."""
+    """Counts since the daemon began. What is read again after a failure (`kafka.rewinds` says how often that
+    was) counts again in all of them but `delivered`."""
 
     read: int
     filtered: int
@@ -99,7 +100,7 @@ class KafkaState:
     """The way to Kafka."""
 
     state: str
-    """In words: "delivering", "idle", or why nothing is delivered."""
+    """In words: "delivering", "idle", that nothing is acknowledged yet, or why nothing is delivered."""
     healthy: bool
     in_flight: int
     """Messages handed to librdkafka and not reported."""

@@ -42,6 +42,8 @@ def judge(snapshot: Snapshot) -> Verdict:
     if not kafka.healthy:
         states.append(f"Kafka takes nothing: {kafka.state}; {_waiting(snapshot)}")
         advice += _advice_on_kafka(snapshot)
+    elif kafka.in_flight and kafka.seconds_since_delivery is None:
+        states.append(f"Kafka has acknowledged nothing yet; {_waiting(snapshot)}")
     elif lag.seconds > BEHIND_SECONDS:
         states.append(_catching_up(snapshot))
     if snapshot.losses.lost:

@@ -80,6 +80,17 @@ def test_a_kafka_that_does_nothing_is_idle_as_long_as_nothing_waits_for_it(world
     assert (kafka.healthy, kafka.state) == (True, "delivering")
 
 
+def test_a_kafka_that_has_never_answered_delivers_nothing(world: World) -> None:
+    world.pass_time(60)
+    world.pipeline.producer.append("message")
+    world.pass_time(STUCK_SECONDS - 1)
+    kafka = world.gatherer.snapshot(world.daemon).kafka
+    assert (kafka.healthy, kafka.state) == (True, "connecting, nothing acknowledged yet")
+    world.counters.delivered += 1
+    world.pass_time(1)
+    assert world.gatherer.snapshot(world.daemon).kafka.state == "delivering"
+
+
 def test_the_log_says_when_kafka_goes_and_when_it_comes(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:

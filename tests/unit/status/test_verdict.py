@@ -24,6 +24,20 @@ def test_all_is_well() -> None:
     assert not verdict.advice
 
 
+def test_a_kafka_that_has_acknowledged_nothing_yet_is_not_called_well() -> None:
+    lag = {**BEHIND, "seconds": 3.0}
+    verdict = judge(changed(kafka={"seconds_since_delivery": None, "in_flight": 3}, lag=lag))
+    assert verdict.healthy
+    assert verdict.state == "Kafka has acknowledged nothing yet; 10,000 events wait, the oldest for 3.0 s"
+    assert judge(changed(kafka={"seconds_since_delivery": None, "in_flight": 0})).state == "all is well"
+
+
+def test_the_screen_says_that_what_was_read_again_counts_again() -> None:
+    assert "read 1,000, filtered" in " ".join(screen.status(WELL))
+    said = " ".join(" ".join(screen.status(changed(kafka={"rewinds": 2}))).split())
+    assert "read 1,000 (some of them again), filtered" in said
+
+
 @pytest.mark.parametrize(("events", "text"), [(0, "no event waits"), (1, "1 event waits, the oldest for")])
 def test_kafka_is_away_and_hardly_anything_waits(events: int, text: str) -> None:
     assert f"no broker is reachable; {text}" in judge(changed(kafka=AWAY, lag={"events": events})).state
