@@ -12,12 +12,14 @@ from amikafka_tail.ami.event import Event
 from amikafka_tail.batching import ALONE
 from amikafka_tail.checkpoint import Checkpoint
 from amikafka_tail.checkpoint_topic import CheckpointTopic
+from amikafka_tail.cluster import without_moment
 from amikafka_tail.config import identity, local
 from amikafka_tail.config.identity import Identity
 from amikafka_tail.config.settings import CHECKPOINTS, TRANSACTIONAL_ID, Settings
 from amikafka_tail.envelope import envelopes
 from amikafka_tail.errors import ConfigError, PluginError, Problem
 from amikafka_tail.event_ids import with_event_id
+from amikafka_tail.folding import RARELY
 from amikafka_tail.messages import Filter, Messages, Route, chain
 from amikafka_tail.metrics import KindCounts
 from amikafka_tail.payload import FormatContext
@@ -183,7 +185,8 @@ def _producer(
         properties,
         origins=settings.property_origins,
         logger=librdkafka_log,
-        on_error=lambda text: log.warning("Kafka: %s", text),
+        # librdkafka says each of its attempts to connect, some a second.
+        on_error=lambda text: log.warning("Kafka: %s", without_moment(text), extra=RARELY),
         on_statistics=on_statistics,
     )
 

@@ -27,7 +27,6 @@ SETTINGS = (
     "cleanup.policy",
 )
 _MOMENT = re.compile(r" \(after \d+ms in state \w+(, \d+ identical error\(s\) suppressed)?\)")
-"""What librdkafka puts behind an error, different each time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,13 +205,18 @@ class Cluster:
         return {**self._shared(), "logger": self._logger}
 
     def _note(self, error: KafkaError) -> None:
-        text = _MOMENT.sub("", str(error.str()))
+        text = without_moment(str(error.str()))
         if error.code() != KafkaError._ALL_BROKERS_DOWN and text not in self._said:
             self._said.append(text)
 
     def _failed(self, what: str, error: KafkaError) -> ClusterError:
         said = self._said or [str(error.str())]
         return ClusterError(f"{what}: {'; '.join(said[:3])}", hint=hint(" ".join(said), self._properties))
+
+
+def without_moment(text: str) -> str:
+    """Return an error of librdkafka's without what it puts behind it, different each time."""
+    return _MOMENT.sub("", text)
 
 
 def can_connect(node: Node) -> str | None:

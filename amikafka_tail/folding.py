@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 MOST_MESSAGES = 1000
 """Different messages that are told apart at a time."""
@@ -15,9 +16,21 @@ MOST_MESSAGES = 1000
 Key = tuple[str, int]
 
 
+class Limit(NamedTuple):
+    """How many of the same message are written in how many seconds."""
+
+    burst: int
+    seconds: float
+
+
+RARELY = {"limit": Limit(1, 300.0)}
+"""The `extra` of a message that comes as long as something is away: it is the same when its whole text is."""
+
+
 @dataclass
 class _Seen:
     since: float
+    limit: Limit
     count: int = 0
     last: logging.LogRecord | None = None
     """The last of those that were not written."""
@@ -28,16 +41,16 @@ class FoldRepeats(logging.Filter):
 
     The next one of its kind says so or, where none comes, `ended`. Messages are the same when their text
     before formatting is; one that is a value and nothing else, when the value is. Where there are too many
-    different ones, all others of a level count as the same. Who asks for DEBUG gets all of it: librdkafka's
-    lines have one text before formatting. `clock` gives monotonic seconds.
+    different ones, all others of a level count as the same. A record may have a limit of its own (`RARELY`).
+    Who asks for DEBUG gets all of it: librdkafka's lines have one text before formatting. `clock` gives
+    monotonic seconds.
     """
 
     def __init__(
         self, burst: int = 10, seconds: float = 60.0, clock: Callable[[], float] = time.monotonic
     ) -> None:
         super().__init__()
-        self._burst = burst
-        self._seconds = seconds
+        self._usual = Limit(burst, seconds)
         self._clock = clock
         self._seen: dict[Key, _Seen] = {}
         self._lock = threading.Lock()
@@ -50,12 +63,12 @@ class FoldRepeats(logging.Filter):
             now = self._clock()
             key = self._key(record)
             seen = self._seen.get(key)
-            if seen is None or now - seen.since >= self._seconds:
+            if seen is None or now - seen.since >= seen.limit.seconds:
                 if seen is not None:
-                    _add_count(record, seen.count - self._burst, now - seen.since)
-                seen = self._seen[key] = _Seen(now)
+                    _add_count(record, seen.count - seen.limit.burst, now - seen.since)
+                seen = self._seen[key] = _Seen(now, getattr(record, "limit", self._usual))
             seen.count += 1
-            if seen.count <= self._burst:
+            if seen.count <= seen.limit.burst:
                 return True
             seen.last = record
             return False
@@ -67,17 +80,19 @@ class FoldRepeats(logging.Filter):
         """
         with self._lock:
             now = self._clock()
-            over = [key for key, seen in self._seen.items() if at_once or now - seen.since >= self._seconds]
+            over = [
+                key for key, seen in self._seen.items() if at_once or now - seen.since >= seen.limit.seconds
+            ]
             found = []
             for seen in map(self._seen.pop, over):
                 if seen.last is not None:
                     last = copy.copy(seen.last)
-                    _add_count(last, seen.count - self._burst - 1, now - seen.since)
+                    _add_count(last, seen.count - seen.limit.burst - 1, now - seen.since)
                     found.append(last)
             return found
 
     def _key(self, record: logging.LogRecord) -> Key:
-        is_value = not isinstance(record.msg, str) or record.msg == "%s"
+        is_value = not isinstance(record.msg, str) or record.msg == "%s" or hasattr(record, "limit")
         key = (record.getMessage() if is_value else record.msg, record.levelno)
         if key not in self._seen and len(self._seen) >= MOST_MESSAGES:
             return ("", record.levelno)

@@ -7,7 +7,6 @@ import logging
 import os
 import re
 import sys
-from collections import deque
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +23,7 @@ _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) i
 
 
 class Remembered(NamedTuple):
-    """A warning or an error, and how often it came in a row."""
+    """A warning or an error, when it came last, and how often it has come."""
 
     at: float
     level: str
@@ -33,24 +32,30 @@ class Remembered(NamedTuple):
 
 
 class Recent(logging.Handler):
-    """Remembers the last warnings and errors, for who asks the daemon how it is."""
+    """Remembers the last warnings and errors, for who asks the daemon how it is.
+
+    One that comes again takes no other's place, so that what repeats by turns does not drive out all else.
+    """
 
     def __init__(self, most: int = 20) -> None:
         super().__init__(logging.WARNING)
-        self._last: deque[Remembered] = deque(maxlen=most)
+        self._most = most
+        self._last: dict[str, Remembered] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
         """Remember a record. Its numbers may differ from those of the one before: the text is the newer."""
         text = printable(record.getMessage()[:MOST_TEXT])
-        times = 1
-        if self._last and _words(self._last[-1].text) == _words(text):
-            times += self._last.pop().times
-        self._last.append(Remembered(record.created, record.levelname.lower(), text, times))
+        words = _words(text)
+        before = self._last.pop(words, None)
+        times = before.times + 1 if before is not None else 1
+        self._last[words] = Remembered(record.created, record.levelname.lower(), text, times)
+        if len(self._last) > self._most:
+            del self._last[next(iter(self._last))]
 
     def all(self) -> list[Remembered]:
         """Return them, the oldest first."""
         with self.lock or contextlib.nullcontext():
-            return list(self._last)
+            return list(self._last.values())
 
 
 def _words(text: str) -> str:

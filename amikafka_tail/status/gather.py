@@ -80,6 +80,8 @@ class Gatherer:
         if self._counters.delivered != self._delivered:
             if self._away_since is not None:
                 away = now - self._away_since
+                # What is still to be said of the time before has to stand before the good news.
+                logs.tell_of_storms(at_once=True)
                 log.warning("Kafka acknowledges again after %.0f s: lag_bytes=%d", away, pipeline.lag)
             self._away_since = None
         elif self._away_since is None and pipeline.trouble:  # which the pipeline has logged

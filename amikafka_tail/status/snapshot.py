@@ -142,10 +142,11 @@ class Said:
     """A warning or an error in the log."""
 
     at_ms: int
+    """When it came last."""
     level: str
     text: str
     count: int
-    """How often it came in a row."""
+    """How often it has come as long as it was among the last."""
 
 
 @dataclass(frozen=True, kw_only=True)

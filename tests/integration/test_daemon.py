@@ -237,6 +237,7 @@ def test_a_broker_that_is_not_there_costs_nothing_but_journal(world: World) -> N
     world.daemon.signal(signal.SIGHUP)
     world.daemon.wait_for_log("configuration reloaded")
     assert world.numbers(20_000) == list(range(20_000))
+    assert world.daemon.log.count("Connection refused") <= 2, "not every attempt"
 
 
 def refused(world: World, expected: str) -> None:

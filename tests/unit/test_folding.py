@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from amikafka_tail.folding import MOST_MESSAGES, FoldRepeats, folded_before
+from amikafka_tail.folding import MOST_MESSAGES, RARELY, FoldRepeats, folded_before
 
 
 class Clock:
@@ -137,6 +137,24 @@ def test_values_that_are_the_whole_message_are_told_apart(
     for _ in range(50):
         logger.error("%s", "ami_kafka.conf:1: unknown option")
     assert len(written(out)) == 2
+
+
+def test_what_comes_as_long_as_something_is_away_is_written_once_then_summed_up(
+    folded: tuple[logging.Logger, io.StringIO], clock: Clock
+) -> None:
+    logger, out = folded
+    for _ in range(600):
+        logger.warning("Kafka: %s", "refused", extra=RARELY)
+        clock.now += 1
+    assert written(out) == [
+        "WARNING Kafka: refused",
+        "WARNING Kafka: refused (and 299 more like this in 300 s)",
+    ]
+    logger.warning("Kafka: %s", "a wrong password", extra=RARELY)
+    assert written(out) == ["WARNING Kafka: a wrong password"], "other news is not folded with it"
+    logger.warning("others")
+    clock.now += 10
+    assert said_at_the_end(folded) == [("Kafka: refused (and 298 more like this in 310 s)", 298)]
 
 
 def said_at_the_end(

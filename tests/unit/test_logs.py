@@ -231,3 +231,18 @@ def test_warnings_and_errors_are_remembered_and_repeats_counted() -> None:
     for word in ("a", "b", "c"):
         logger.error(word)
     assert [each.text for each in recent.all()] == ["a", "b", "c"]
+
+
+def test_what_repeats_by_turns_drives_out_nothing_else() -> None:
+    recent = Recent(most=3)
+    logger = logging.Logger("x", logging.DEBUG)
+    logger.addHandler(recent)
+    logger.error("the journal is full")
+    for number in range(50):
+        logger.warning("kafka-1 refuses, attempt %d", number)
+        logger.warning("all brokers are down")
+    assert [(each.text, each.times) for each in recent.all()] == [
+        ("the journal is full", 1),
+        ("kafka-1 refuses, attempt 49", 50),
+        ("all brokers are down", 50),
+    ]

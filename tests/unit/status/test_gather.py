@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from amikafka_tail import logs
 from amikafka_tail.ledger import Ledger
 from amikafka_tail.metrics import MAX_KINDS, Counters, KindCounts
 from amikafka_tail.status.asking import Asking, NoAnswerError
@@ -106,6 +107,22 @@ def test_the_log_says_when_kafka_goes_and_when_it_comes(
     world.pass_time(60)
     # Counted from when it should have: the moment that the message was sent.
     assert caplog.messages == [said, "Kafka acknowledges again after 61 s: lag_bytes=9000"]
+
+
+def test_what_is_still_to_be_said_of_an_outage_stands_before_its_end(
+    world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[tuple[bool, int]] = []
+    monkeypatch.setattr(
+        logs, "tell_of_storms", lambda *, at_once: said.append((at_once, len(caplog.messages)))
+    )
+    world.pipeline.producer.append("message")
+    world.pass_time(60)
+    assert said == []
+    world.counters.delivered += 1
+    world.pass_time(1)
+    assert said == [(True, 1)]
+    assert "acknowledges again" in caplog.messages[1]
 
 
 def test_a_kafka_that_refuses_is_told_of_by_the_pipeline_and_its_return_here(
