@@ -27,6 +27,7 @@ from amikafka_tail import (
     speedups,
     template,
 )
+from amikafka_tail.advice import CONFIGURATION
 from amikafka_tail.compare import command as compare_command
 from amikafka_tail.config import settings
 from amikafka_tail.config.options import unknown
@@ -44,8 +45,6 @@ from amikafka_tail.sources.replayable import Reader, ReplayableSource
 from amikafka_tail.status import commands as status_commands
 from amikafka_tail.status.words import size
 from amikafka_tail.tap import command as tap_command
-
-CONFIGURATION = Path("/etc/asterisk/ami_kafka.conf")
 
 MOST_LINES = 40
 """Of a file that is no configuration at all, nobody reads every line."""

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from amikafka_tail.advice import for_configuration
+
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
@@ -111,6 +113,12 @@ class ClusterError(AmikafkaError):
     def __init__(self, text: str, *, hint: str = "") -> None:
         super().__init__(text)
         self.hint = hint
+
+    def explained(self, configuration: Path) -> ClusterError:
+        """Return the same error with its hint in the text, for the configuration in use."""
+        return ClusterError(
+            f"{self}\n-> {for_configuration(self.hint, configuration)}" if self.hint else str(self)
+        )
 
 
 class NotRunning(AmikafkaError):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from amikafka_tail import plugins, trial
+from amikafka_tail.advice import for_configuration
 from amikafka_tail.cluster import Cluster, can_connect
 from amikafka_tail.config import settings
 from amikafka_tail.config.settings import Settings
@@ -56,7 +57,7 @@ def show(options: argparse.Namespace) -> int:
     """Print the brokers and the topic."""
     configuration = _settings(options)
     cluster = Cluster(configuration.properties)
-    state = _explained(lambda: cluster.look(configuration.topic))
+    state = _explained(options, lambda: cluster.look(configuration.topic))
     protocol = configuration.properties.get("security.protocol", "plaintext")
     print(f"{configuration.properties['bootstrap.servers']} ({protocol})\n")
     print(f"{'BROKER':<8}{'ADDRESS':<40}STATE")
@@ -69,7 +70,7 @@ def show(options: argparse.Namespace) -> int:
     print()
     if state.parts is None:
         print(f'There is no topic "{configuration.topic}": {state.topic_problem}')
-        print("To make it: amikafka topic create")
+        print(for_configuration("To make it: amikafka topic create", options.configuration))
         return 1
     print(f'Topic "{configuration.topic}"')
     print(f"{'PARTITION':<11}{'LEADER':<8}{'REPLICAS':<16}IN SYNC")
@@ -87,7 +88,9 @@ def send_test(options: argparse.Namespace) -> int:
     configuration = _settings(options)
     record = trial.make(configuration, plugins.load())
     cluster = Cluster(configuration.properties)
-    sent = _explained(lambda: cluster.send(configuration.topic, record.value, record.key, record.headers))
+    sent = _explained(
+        options, lambda: cluster.send(configuration.topic, record.value, record.key, record.headers)
+    )
     print(
         f"{record.name} is on {configuration.topic}, partition {sent.partition}, offset {sent.offset};"
         f" acknowledged after {span(sent.seconds)}"
@@ -101,21 +104,22 @@ def create(options: argparse.Namespace) -> int:
     values = {} if options.retention is None else {"retention.ms": str(options.retention)}
     cluster = Cluster(configuration.properties)
     _explained(
+        options,
         lambda: cluster.create(
             configuration.topic, partitions=options.partitions, replicas=options.replicas, settings=values
-        )
+        ),
     )
     copies = "" if options.replicas < 0 else f", {counted(options.replicas, 'replica')} each"
     print(f'Topic "{configuration.topic}" is made: {counted(options.partitions, "partition")}{copies}')
     return 0
 
 
-def _explained(work: Callable[[], T]) -> T:
+def _explained(options: argparse.Namespace, work: Callable[[], T]) -> T:
     """Do something; add to an error what may be done about it."""
     try:
         return work()
     except ClusterError as error:
-        raise ClusterError(f"{error}\n-> {error.hint}" if error.hint else str(error)) from error
+        raise error.explained(options.configuration) from error
 
 
 def _retention(text: str) -> int:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from amikafka_tail import logs, plugins
+from amikafka_tail.advice import for_configuration
 from amikafka_tail.cluster import Cluster
 from amikafka_tail.compare import screen
 from amikafka_tail.compare.copies import Side
@@ -87,6 +88,8 @@ def compare(options: argparse.Namespace) -> int:
         print(f"amikafka: {logs.printable(remark)}", file=sys.stderr)
     report, failure = _compare(options, configuration, names)
     verdict = judge(report)
+    advice = [for_configuration(each, configuration.path) for each in verdict.advice]
+    verdict = verdict._replace(advice=advice)
     if options.json:
         _print_json(report, verdict, names, failure)
     else:
@@ -94,7 +97,7 @@ def compare(options: argparse.Namespace) -> int:
         for line in screen.lines(report, verdict, names, width):
             print(line)
     if failure is not None:
-        raise _explained(failure)
+        raise failure.explained(configuration.path)
     return 0 if verdict.agrees else DISAGREES
 
 
@@ -208,23 +211,17 @@ def _open(
         for side, topic in topics.items():
             state = Cluster(configuration.properties).look(topic)
             if state.parts is None:
-                create = f"amikafka topic create -c {configuration.path}"
+                hint = "see what [kafka] topic of the module is, or --module-topic"
                 raise ClusterError(
                     f'there is no topic "{topic}": {state.topic_problem}',
-                    hint=create
-                    if side == "ours"
-                    else "see what [kafka] topic of the module is, or --module-topic",
+                    hint="amikafka topic create" if side == "ours" else hint,
                 )
             numbers = [part.number for part in state.parts]
             tails[side] = TopicTail(configuration.properties, topic, numbers, since_ms=since_ms)
             opened.callback(tails[side].close)
     except ClusterError as error:
-        raise _explained(error) from error
+        raise error.explained(configuration.path) from error
     return tails
-
-
-def _explained(error: ClusterError) -> ClusterError:
-    return ClusterError(f"{error}\n-> {error.hint}" if error.hint else str(error))
 
 
 @contextlib.contextmanager

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import shutil
 import sys
 from collections.abc import Callable, Iterator
 
 from amikafka_tail import build, logs, plugins, trial
+from amikafka_tail.advice import for_configuration
 from amikafka_tail.cluster import Cluster
 from amikafka_tail.config import settings
 from amikafka_tail.config.settings import Settings
@@ -47,7 +49,8 @@ def doctor(options: argparse.Namespace) -> int:
     width = min(MOST_COLUMNS, shutil.get_terminal_size().columns)
     printed = 0
     for finding in findings(options):
-        found.append(finding)
+        advice = for_configuration(finding.advice, options.configuration)
+        found.append(dataclasses.replace(finding, advice=advice))
         if not options.json:
             # Some looks take seconds: each finding is on the screen as soon as it is known.
             text = list(lines(found, width))

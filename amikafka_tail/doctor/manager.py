@@ -149,7 +149,7 @@ def _of_module(output: str, settings: Settings) -> Finding:
             return _finding(
                 "note",
                 f"the module app_ami_kafka is loaded, too, and publishes what {MODULE_FILE} says",
-                f"to see whether both publish the same: amikafka compare -c {settings.path}",
+                "to see whether both publish the same: amikafka compare",
             )
         return _finding(
             "warning",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import socket
 from collections.abc import Mapping
 from pathlib import Path
 
+from amikafka_tail.advice import instance_of
 from amikafka_tail.errors import NobodyListens, NotRunning
 from amikafka_tail.status.server import ANSWER_SECONDS, NAME, runtime_directory, short_path
 from amikafka_tail.status.snapshot import Snapshot
@@ -17,11 +17,11 @@ RUN = Path("/run")
 
 
 def socket_path(configuration: Path, environment: Mapping[str, str]) -> Path:
-    """Return where the daemon of a configuration listens: ami_kafka-west.conf is that of amikafka@west."""
+    """Return where the daemon of a configuration listens."""
     if (directory := runtime_directory(environment)) is not None:
         return directory / NAME
-    instance = re.fullmatch(r"ami_kafka-(.+)", configuration.stem)
-    return RUN / (f"amikafka-{instance[1]}" if instance else "amikafka") / NAME
+    instance = instance_of(configuration)
+    return RUN / (f"amikafka-{instance}" if instance else "amikafka") / NAME
 
 
 def ask(path: Path) -> Snapshot:

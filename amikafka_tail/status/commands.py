@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from amikafka_tail import checkpoint, plugins
+from amikafka_tail.advice import for_configuration
 from amikafka_tail.config import settings
 from amikafka_tail.errors import AmikafkaError, NobodyListens, NotRunning, UsageError
 from amikafka_tail.status import client, screen
@@ -48,7 +49,8 @@ def status(options: argparse.Namespace) -> int:
             return error.exit_code
         if not isinstance(error, NobodyListens):
             raise
-        said = "".join(f"\n{line}" for line in _left_behind(options))
+        lines = [for_configuration(line, options.configuration) for line in _left_behind(options)]
+        said = "".join(f"\n{line}" for line in lines)
         raise NobodyListens(f"{error}{said}") from error
     if options.json:
         print(json.dumps(snapshot.to_json(), indent=2))
@@ -104,7 +106,7 @@ def _left_behind(options: argparse.Namespace) -> Iterator[str]:
     directory = _journal_directory(options)
     if directory is None:
         file = options.configuration
-        yield f"{file} cannot be read, or is wrong: amikafka check -c {file}"
+        yield f"{file} cannot be read, or is wrong: amikafka check"
     else:
         yield from _undelivered(directory)
     yield "start it: systemctl start amikafka; why it ended: journalctl -u amikafka -n 50"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
+from amikafka_tail.advice import for_configuration
 from amikafka_tail.status.snapshot import Losses, Snapshot
 from amikafka_tail.status.words import counted, room, span
 
@@ -53,7 +55,13 @@ def judge(snapshot: Snapshot) -> Verdict:
             "see why events were set aside: dead-letter.jsonl in the journal's directory;"
             " amikafka replay --from dead-letter sends them once the cause is mended"
         )
-    return Verdict(healthy=healthy, state="; ".join(states) or "all is well", lost=lost, advice=advice)
+    configuration = Path(snapshot.configuration)
+    return Verdict(
+        healthy=healthy,
+        state="; ".join(states) or "all is well",
+        lost=lost,
+        advice=[for_configuration(each, configuration) for each in advice],
+    )
 
 
 def losses(counts: Losses) -> list[str]:

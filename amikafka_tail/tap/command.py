@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TextIO
 
 from amikafka_tail import build, logs, plugins
+from amikafka_tail.advice import for_configuration
 from amikafka_tail.config import files, manager_conf, settings
 from amikafka_tail.config.settings import Settings
 from amikafka_tail.errors import ConfigError, LoginRefused, NotPermitted, UsageError
@@ -133,9 +134,10 @@ def _follow(tap: Tap, configuration: Settings, registry: Registry) -> None:
     elif isinstance(source, ReplayableSource) and isinstance(options, LogOptions):
         tap.files(source, options, build.identify_log(configuration))
     else:
+        advice = "amikafka replay --from eventlog --to - FILE shows what would be published of a file"
         raise UsageError(
             f"the source {configuration.source} cannot be watched: only the daemon may take files from it;"
-            " amikafka replay --from eventlog --to - FILE shows what would be published of a file"
+            f" {for_configuration(advice, configuration.path)}"
         )
 
 

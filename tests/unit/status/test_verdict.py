@@ -24,6 +24,12 @@ def test_all_is_well() -> None:
     assert not verdict.advice
 
 
+def test_advice_names_the_configuration_of_the_daemon() -> None:
+    west = "/etc/asterisk/ami_kafka-west.conf"
+    advice = judge(changed(kafka=AWAY, configuration=west)).advice
+    assert f"amikafka doctor -c {west} says what is wrong" in advice[0]
+
+
 def test_a_kafka_that_has_acknowledged_nothing_yet_is_not_called_well() -> None:
     lag = {**BEHIND, "seconds": 3.0}
     verdict = judge(changed(kafka={"seconds_since_delivery": None, "in_flight": 3}, lag=lag))

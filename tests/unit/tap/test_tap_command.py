@@ -100,7 +100,7 @@ def test_a_spool_cannot_be_watched(configuration: Path, capsys: pytest.CaptureFi
     assert main(["tap", "-c", str(configuration)]) == os.EX_USAGE
     said = capsys.readouterr().err
     assert "the source spool cannot be watched: only the daemon may take files from it" in said
-    assert "amikafka replay --from eventlog --to - FILE" in said
+    assert f"amikafka replay -c {configuration} --from eventlog --to - FILE" in said
     assert [path.name for path in spool.iterdir()] == ["a.ami"]
 
 
