@@ -26,6 +26,7 @@ from amikafka_tail.status.words import counted, size
 from amikafka_tail.tap import selection
 from amikafka_tail.tap.showing import Tap
 from amikafka_tail.tap.view import COLOURS, PLAIN, View
+from amikafka_tail.tap.wanted import Wanted
 
 EPOCH = "tap"
 """What stands for the journal's name where messages say the ids of their events."""
@@ -98,7 +99,7 @@ def tap(options: argparse.Namespace) -> int:
         view = View(long=options.long, headers=options.headers, colours=colours)
         show, messages = view, view.over(messages)
     printer = Printer(out, show, most=options.count)
-    tap = Tap(messages, printer, out)
+    tap = Tap(messages, printer, out, Wanted(options.event))
     try:
         _follow(tap, configuration, registry)
     except KeyboardInterrupt:

@@ -26,6 +26,7 @@ from amikafka_tail.sources.live import Connection, Filtered, LiveSource
 from amikafka_tail.sources.logs import LogOptions
 from amikafka_tail.sources.replayable import Reader, ReplayableSource
 from amikafka_tail.tap.receiving import received
+from amikafka_tail.tap.wanted import Wanted
 from amikafka_tail.tap.window import Window
 
 LOOK_SECONDS = 0.1
@@ -52,14 +53,16 @@ class _Unkept(DeadLetters):
 class Tap:
     """Shows messages through a printer on `out` until that is done, or nobody reads there any more.
 
+    Says which of the `wanted` events do not come.
     Gaps are not shown: what the daemon missed only the daemon knows.
     """
 
-    def __init__(self, messages: Messages, printer: Printer, out: TextIO) -> None:
+    def __init__(self, messages: Messages, printer: Printer, out: TextIO, wanted: Wanted) -> None:
         self.counters = Counters()
         self.unprinted = 0
         """Bytes that came faster than they could be printed."""
-        self._messages = dataclasses.replace(messages, gap_events=False)
+        self._messages = wanted.over(dataclasses.replace(messages, gap_events=False))
+        self._wanted = wanted
         self._printer = printer
         self._out = out
 
@@ -145,6 +148,8 @@ class Tap:
             self._out.flush()
             if self._printer.is_done:
                 return
+            for remark in self._wanted.remarks(time.monotonic()):
+                log.warning("%s", remark)
             if stepped:
                 continue
             self._see_reader()

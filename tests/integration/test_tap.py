@@ -108,6 +108,13 @@ def test_a_person_sees_lines_and_filters_choose_them(world: World, push: str) ->
         assert lines[9].endswith("Number: 4")
 
 
+def test_a_name_that_is_misspelt_is_said(world: World) -> None:
+    with tapping(world, "-e", "Numberd") as tap:
+        world.asterisk.send(event(1))
+        tap.wait_until_said('no event "Numberd" has come yet (did you mean "Numbered"?); those that came: ')
+        assert tap.end() == 130
+
+
 def test_what_only_the_daemon_knows_is_not_made_up(world: World) -> None:
     world.daemon.configure(world.configuration().replace("[kafka]", "[kafka]\nevent_id = yes"))
     with tapping(world, "--json") as tap:
