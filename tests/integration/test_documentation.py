@@ -83,7 +83,7 @@ def typed() -> Iterator[tuple[str, str]]:
     for block in found("", "console", "sh"):
         for line in commands(block):
             for part in re.split(r"&&|\|(?!\|)", line):
-                words = re.sub(r".*\b(?:docker|kubectl) exec \S+(?: --)? ", "", part)
+                words = re.sub(r".*\b(?:docker(?: compose -f \S+)?|kubectl) exec \S+(?: --)? ", "", part)
                 words = re.sub(r".*\bdocker run .* amikafka (?=\w)", "amikafka ", words)
                 if words.strip().startswith(("amikafka ", "/opt/amikafka/bin/amikafka ")):
                     yield words.strip(), str(block)
