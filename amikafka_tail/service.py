@@ -220,6 +220,8 @@ class Service:
         self._board.reload(settings)
         if settings.journal != previous.journal:
             log.warning("[journal]: what was changed there takes effect with a restart")
+        # What Kafka has not acknowledged is read again, as after a failure.
+        self._counters.rewinds += not self._pipeline.settled
         self._pipeline.producer.discard()
         self._pipeline = self._make_pipeline(self._pipeline.ledger.position)
         log.info("configuration reloaded: %s", settings.path)

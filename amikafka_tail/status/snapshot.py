@@ -27,8 +27,8 @@ class SourceState:
 
 @dataclass(frozen=True, kw_only=True)
 class Events:
-    """Counts since the daemon began. What is read again after a failure (`kafka.rewinds` says how often that
-    was) counts again in all of them but `delivered`."""
+    """Counts since the daemon began. What is read again counts again in all of them but `delivered`;
+    `kafka.rewinds` says how often that was."""
 
     read: int
     filtered: int
@@ -105,7 +105,7 @@ class KafkaState:
     in_flight: int
     """Messages handed to librdkafka and not reported."""
     rewinds: int
-    """How often the daemon went back to the checkpoint to send again."""
+    """How often the daemon went back to the checkpoint to send again, after a failure or a reload."""
     seconds_since_delivery: float | None
     brokers: list[Broker]
     partitions: list[Partition]

@@ -107,6 +107,13 @@ def test_a_kafka_that_is_away(world: World) -> None:
     assert values["lag"]["bytes"] >= len(data)
     assert 5 < values["lag"]["seconds"] < 60
     assert values["kafka"]["healthy"] is False
+    world.daemon.configure(world.configuration())
+    world.daemon.signal(signal.SIGHUP)
+    assert world.numbers(50) == list(range(50))
+    world.daemon.wait_for(lambda: state(world)["events"]["delivered"] == 50, BOUND, "all is delivered")
+    values = state(world)
+    assert (values["events"]["read"], values["kafka"]["rewinds"]) == (100, 1)
+    assert "read 100 (some of them again)" in " ".join(amikafka(world, "status").stdout.split())
 
 
 def test_an_asterisk_that_is_away(world: World) -> None:
