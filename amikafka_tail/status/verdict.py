@@ -11,6 +11,8 @@ from amikafka_tail.status.words import counted, room, span
 
 BEHIND_SECONDS = 30.0
 """A lag that is worth a word."""
+FIRST_SECONDS = 2.0
+"""How long after the start the first acknowledgement may take before it is worth a word."""
 LITTLE_HOURS = 4.0
 """A journal that is full so soon, with Kafka away, has to be looked after."""
 SILENT_SECONDS = 60.0
@@ -44,7 +46,7 @@ def judge(snapshot: Snapshot) -> Verdict:
     if not kafka.healthy:
         states.append(f"Kafka takes nothing: {kafka.state}; {_waiting(snapshot)}")
         advice += _advice_on_kafka(snapshot)
-    elif kafka.in_flight and kafka.seconds_since_delivery is None:
+    elif kafka.in_flight and kafka.seconds_since_delivery is None and lag.seconds > FIRST_SECONDS:
         states.append(f"Kafka has acknowledged nothing yet; {_waiting(snapshot)}")
     elif lag.seconds > BEHIND_SECONDS:
         states.append(_catching_up(snapshot))
