@@ -34,7 +34,7 @@ DRAIN_SECONDS = 5.0
 ACTIVE_SECONDS = 1.0
 """After the last progress the loop looks for reports every ms; then 50 times a second."""
 PATIENT_SECONDS = 10.0
-"""After that long the loop looks for reports only five times a second: Kafka is away."""
+"""After that long the loop looks for reports once a second: Kafka is away."""
 STATUS_SECONDS = 5.0
 
 log = logging.getLogger("amikafka")
@@ -170,8 +170,8 @@ class Service:
         due = min(self._intake.deadline(), self._next_status, self._next_status if resume is None else resume)
         # librdkafka has no descriptor to wait on, and tells of errors only when it is asked.
         longest = 1.0
-        if waiting_for_reports:
-            longest = 0.02 if now < self._active_until + PATIENT_SECONDS else 0.2
+        if waiting_for_reports and now < self._active_until + PATIENT_SECONDS:
+            longest = 0.02
         timeout = min(max(due - now, 0.0), longest)
         descriptors = [self._wake_reader.fileno()]
         if (descriptor := self._intake.fileno()) is not None:
