@@ -66,9 +66,7 @@ def main() -> None:
     options = parser.parse_args()
     if unknown := set(options.parts) - set(PARTS):
         parser.error(f"there is no part {', '.join(sorted(unknown))}: there are {', '.join(PARTS)}")
-    # What is tried out, or is of another Kafka, is not for the page.
-    publish = not options.quick and options.kafka == "mock" and not options.python
-    place, page = (report.PLACE, report.PAGE) if publish else (TRIED, TRIED / "performance.md")
+    place, page = (report.PLACE, report.PAGE) if not options.quick else (TRIED, TRIED / "performance.md")
     if not options.write:
         with tempfile.TemporaryDirectory(prefix="amikafka-bench-", dir="/var/tmp") as name:
             _measure(options, Path(name), place, page)
@@ -95,14 +93,23 @@ def _measure(options: argparse.Namespace, directory: Path, place: Path, page: Pa
         described = [
             f"{each.name}: {subjects.describe(each.python)[0]}" for each in found if not each.speedups
         ]
+        # What is measured otherwise than the rest has tables of its own.
+        suffix = with_what = ""
+        if options.kafka == "real":
+            suffix, with_what = "-real", ", to a real Kafka"
+        if options.python:
+            suffix, with_what = f"{suffix}-pythons", f"{with_what}, with other interpreters"
         for part in options.parts or PARTS:
             begun = time.monotonic()
             tables = PARTS[part](plan)
+            for table in tables:
+                table.name += suffix
+                table.title += with_what
             say(f"{part}: {time.monotonic() - begun:.0f} s")
             for table in tables:
                 print(f"\n{table.text()}", flush=True)
             if tables:
-                report.save(place, part, tables, described, seconds=time.monotonic() - begun)
+                report.save(place, part + suffix, tables, described, seconds=time.monotonic() - begun)
                 report.write(place, page)
 
 

@@ -96,12 +96,15 @@ def find(pythons: Sequence[Path], directory: Path) -> list[Subject]:
         except RuntimeError as error:
             print(f"left out: {error}")
             continue
-        name = distribution() if python == SYSTEM else described.partition(",")[0]
+        library, _, version = described.partition(", Python ")
+        name = distribution() if python == SYSTEM else library.partition(",")[0]
+        if pythons:
+            name = f"{name}, Python {version.split()[0]}"
         print(f"{name}: {described} ({python})")
         found.append(Subject(name, python, plugins))
-        library = build_speedups(python, directory / str(number))
-        if library is not None:
-            found.append(Subject(f"{name} + speedups", python, plugins, library))
+        extension = build_speedups(python, directory / str(number))
+        if extension is not None:
+            found.append(Subject(f"{name} + speedups", python, plugins, extension))
     if not found:
         raise SystemExit("no interpreter here can run amikafka")
     return found
