@@ -1,4 +1,4 @@
-"""The Kafka producer. Only this module and checkpoint_topic know confluent_kafka and librdkafka's ways."""
+"""The Kafka producer, and what librdkafka's errors mean."""
 
 from __future__ import annotations
 

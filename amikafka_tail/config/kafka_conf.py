@@ -94,7 +94,10 @@ PRODUCER_OPTIONS: dict[str, ProducerOption] = {
     ),
     "reconnect_backoff_max_ms": ProducerOption("reconnect.backoff.max.ms", "10000", "The longest such wait."),
     "queue_buffering_max_messages": ProducerOption(
-        "queue.buffering.max.messages", "100000", "How many messages may be in librdkafka's queue."
+        "queue.buffering.max.messages",
+        "100000",
+        "How many messages may be in librdkafka's queue. amikafka hands it 8,000 at most: the rest waits in"
+        " the journal.",
     ),
     "queue_buffering_max_kbytes": ProducerOption(
         "queue.buffering.max.kbytes", "1048576", "How large librdkafka's queue may be, in KiB."
