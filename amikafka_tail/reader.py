@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Protocol
 
+from amikafka_tail import speedups
 from amikafka_tail.ami.debuglog import debug_headers
 from amikafka_tail.ami.event import Event
 from amikafka_tail.ami.framing import END, MAX_BLOCK, Framer
@@ -25,6 +27,8 @@ NOWHERE = -1
 SEQUENCE_WINDOW = 256
 """How far numbers may come out of their order, in events."""
 NOT_EVENTS = (b"Response: ", b"Asterisk Call Manager/")
+
+PlainEvents = Callable[[list[bytes], int, int], "list[Event] | None"]
 
 log = logging.getLogger("amikafka.reader")
 
@@ -72,6 +76,10 @@ class StreamReader:
     def __init__(self, stream: Stream, position: int, *, in_block: bool = False, counters: Counters) -> None:
         self._stream = stream
         self._counters = counters
+        native = speedups.native()
+        self._plain_events: PlainEvents = (
+            plain_events if native is None else partial(native.plain_events, Event)
+        )
         self._last_missing = NOWHERE
         """The last offset before which events turned out to be missing: once, however often it is read."""
         self._begin(position, in_block=in_block)
@@ -173,32 +181,21 @@ class StreamReader:
                 gaps = [gap("Disconnected", begin, silence.until_ms, Seconds=seconds)]
         # Of several chunks each has to wait for its turn to say when its events came.
         is_alone = searched == first and not gaps
-        plain = self._plain(blocks, start) if is_alone else None
+        plain = self._plain(blocks, start, end) if is_alone else None
         events = self._events(blocks, start, gaps=gaps) if plain is None else iter(plain)
         yield Chunk(start, end, stream.identity_at(start), events)
 
-    def _plain(self, blocks: list[bytes], position: int) -> list[Event] | None:
+    def _plain(self, blocks: list[bytes], start: int, end: int) -> list[Event] | None:
         """Return the events of blocks that are nothing else and came at one moment, as most do.
 
         Returns `None` where they need a closer look; `_events` then says what they are.
         """
         moments = self._moments
-        while moments and moments[0].offset <= position:
+        while moments and moments[0].offset <= start:
             self._captured_ms = moments.popleft().captured_ms
-        whole = b"".join(blocks)
-        # `in` would format an error message first: bytes in bytes are looked for as a number.
-        if 0 in whole or whole.find(SEQUENCE_NUMBER) >= 0:
+        if moments and moments[0].offset < end:
             return None
-        if moments and moments[0].offset < position + len(whole) + len(blocks) * len(END):
-            return None
-        captured_ms = self._captured_ms
-        events = []
-        for block in blocks:
-            if not block.startswith(EVENT):
-                return None
-            events.append(Event(block, position, captured_ms))
-            position += len(block) + len(END)
-        return events
+        return self._plain_events(blocks, start, self._captured_ms)
 
     def _events(
         self, blocks: list[bytes], position: int, cut_off: bytes = b"", *, gaps: list[Gap]
@@ -256,6 +253,21 @@ class StreamReader:
             yield Event(text, at, self._captured_ms)
         else:
             yield Unpublishable(block, at, "not an AMI event", "malformed")
+
+
+def plain_events(blocks: list[bytes], position: int, captured_ms: int) -> list[Event] | None:
+    """Return the events of blocks, the first at `position`; `None` where one may be something else."""
+    whole = b"".join(blocks)
+    # `in` would format an error message first: bytes in bytes are looked for as a number.
+    if 0 in whole or whole.find(SEQUENCE_NUMBER) >= 0:
+        return None
+    events = []
+    for block in blocks:
+        if not block.startswith(EVENT):
+            return None
+        events.append(Event(block, position, captured_ms))
+        position += len(block) + len(END)
+    return events
 
 
 def _find(blocks: list[bytes], distance: int) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from typing import Any
 
 DISTRIBUTION = "amikafka-speedups"
 VARIABLE = "AMIKAFKA_SPEEDUPS"
-VERSION = 2
+VERSION = 3
 """Of what is between this package and that one and of what both do. That one is used if it has the same."""
 
 

@@ -7,7 +7,7 @@ setup(
     ext_modules=[
         Extension(
             "amikafka_speedups._native",
-            [f"src/native/{name}.c" for name in ("envelope", "eventfilter", "json", "module")],
+            [f"src/native/{name}.c" for name in ("envelope", "eventfilter", "events", "json", "module")],
             depends=["src/native/native.h"],
             extra_compile_args=[
                 "-std=c11",

@@ -1,6 +1,7 @@
 from collections.abc import Callable
-from typing import Any, final
+from typing import Any, TypeVar, final
 
+_Event = TypeVar("_Event")
 _Test = tuple[bytes, str, bytes, Callable[[bytes], bool]]
 
 @final
@@ -49,3 +50,11 @@ class EventFilter:
         rules: tuple[tuple[bytes, tuple[_Test, ...], tuple[_Test, ...]], ...],
     ) -> EventFilter: ...
     def __call__(self, event: Any, /) -> bool: ...
+
+def plain_events(
+    type: type[_Event], blocks: list[bytes], position: int, captured_ms: int, /
+) -> list[_Event] | None:
+    """Return the events of blocks, the first at `position`; `None` where one needs a closer look.
+
+    `type` has the slots `raw`, `position` and `captured_ms`; its `__init__` is not called.
+    """

@@ -23,14 +23,15 @@ int add_type(PyObject *module, PyType_Spec *spec)
 static struct PyModuleDef definition = {
 	PyModuleDef_HEAD_INIT,
 	.m_name = "amikafka_speedups._native",
-	.m_doc = "The envelope, the format json and the event filters of amikafka, in C.",
+	.m_doc = "Events, their envelope, the format json and the event filters of amikafka, in C.",
 	.m_size = -1,
 };
 
 PyMODINIT_FUNC PyInit__native(void)
 {
 	PyObject *module = PyModule_Create(&definition);
-	if (module && (add_json_renderer(module) || add_envelope(module) || add_event_filter(module))) {
+	if (module
+		&& (add_json_renderer(module) || add_envelope(module) || add_event_filter(module) || add_events(module))) {
 		Py_CLEAR(module);
 	}
 	return module;

@@ -1,6 +1,6 @@
 /* The functions that amikafka calls for every event, in C. Their twins in Python define what they do:
- * amikafka_tail/formats/json.py (json.c), amikafka_tail/envelope.py (envelope.c) and
- * amikafka_tail/filters/eventfilter.py (eventfilter.c).
+ * amikafka_tail/reader.py (events.c), amikafka_tail/formats/json.py (json.c), amikafka_tail/envelope.py
+ * (envelope.c) and amikafka_tail/filters/eventfilter.py (eventfilter.c).
  *
  * The objects are for one interpreter, and for one thread at a time: the one that holds its lock. None of them
  * has a tp_clear: what they hold stays until they go, so that no call ever finds it gone, and every cycle through
@@ -38,6 +38,7 @@ static inline int same(Text text, const char *other, Py_ssize_t size)
 int add_json_renderer(PyObject *module);
 int add_envelope(PyObject *module);
 int add_event_filter(PyObject *module);
+int add_events(PyObject *module);
 int add_type(PyObject *module, PyType_Spec *spec);
 
 /* Return the attribute `raw` of the one argument of a call, a new reference. `what` is called. */
