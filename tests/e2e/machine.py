@@ -47,12 +47,17 @@ def need_program(name: str, package: str) -> str:
     if (found := shutil.which(name)) is not None:
         return found
     if os.geteuid() == 0 and shutil.which("apt-get"):
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        for command in (["update"], ["install", "-y", "--no-install-recommends", package]):
-            subprocess.run(["apt-get", "-q", *command], env=environment, capture_output=True, timeout=600)
+        with alone("apt"):
+            _install(package)
         if (found := shutil.which(name)) is not None:
             return found
     raise Unavailable(f"{name} is missing (Debian's package {package})")
+
+
+def _install(package: str) -> None:
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for command in (["update"], ["install", "-y", "--no-install-recommends", package]):
+        subprocess.run(["apt-get", "-q", *command], env=environment, capture_output=True, timeout=600)
 
 
 def run_logged(command: Sequence[str], log: Path, timeout: float, **more: object) -> None:
