@@ -21,8 +21,25 @@ MANY = many(500)
 RECORDED = [event.raw for event in recorded_events()]
 PIECES = st.sampled_from(
     [
-        *(b"Event: ", b"Event:", b"Hangup", b"\r\nSequenceNumber: 7", b"\r\nSequenceNumber:", b"SequenceNumber: 7"),
-        *(b"\r\n", b"\r", b"\n", b"\0", b"\xc3\xa9", b"Response: Success", b"x" * 300, b"Number: ", b"\r\nSequence"),
+        *(
+            b"Event: ",
+            b"Event:",
+            b"Hangup",
+            b"\r\nSequenceNumber: 7",
+            b"\r\nSequenceNumber:",
+            b"SequenceNumber: 7",
+        ),
+        *(
+            b"\r\n",
+            b"\r",
+            b"\n",
+            b"\0",
+            b"\xc3\xa9",
+            b"Response: Success",
+            b"x" * 300,
+            b"Number: ",
+            b"\r\nSequence",
+        ),
     ]
 )
 BLOCKS = st.one_of(
@@ -53,14 +70,16 @@ def test_the_events_are_the_same(native: Any, blocks: list[bytes], position: int
 
 def test_recorded_events_are_plain(native: Any) -> None:
     made = native.plain_events(Event, RECORDED, 3, CAPTURED_MS)
-    assert len(made) == len(RECORDED) > 1000
+    assert len(made) == len(RECORDED) > 100
     assert {type(each) for each in made} == {Event}
     assert parts(made) == parts(reader.plain_events(RECORDED, 3, CAPTURED_MS))
     assert made[0].raw is RECORDED[0]
     assert made[1].name == Event(RECORDED[1]).name
 
 
-@pytest.mark.parametrize("odd", [b"", b"Event:", b"Event: A\0", b"\0Event: A", b"Event: A\r\nSequenceNumber: 1"])
+@pytest.mark.parametrize(
+    "odd", [b"", b"Event:", b"Event: A\0", b"\0Event: A", b"Event: A\r\nSequenceNumber: 1"]
+)
 @pytest.mark.parametrize("at", [0, 1, 2])
 def test_one_odd_block_is_enough_for_a_closer_look(native: Any, odd: bytes, at: int) -> None:
     blocks = [b"Event: A", b"Event: B"]
@@ -81,13 +100,16 @@ def test_nothing_is_left_behind(native: Any) -> None:
     odd = [*blocks, b"odd"]
     moment = 10**15
 
+    class Own(Event):  # nobody else has one that may go meanwhile
+        __slots__ = ()
+
     def work() -> None:
         for _ in range(CALLS):
-            native.plain_events(Event, blocks, 10**12, moment)
-            native.plain_events(Event, odd, 10**12, moment)
+            native.plain_events(Own, blocks, 10**12, moment)
+            native.plain_events(Own, odd, 10**12, moment)
 
     work()
-    with nothing_left(Event, blocks, moment, *blocks):
+    with nothing_left(Own, blocks, moment, *blocks):
         work()
 
 
