@@ -104,7 +104,6 @@ TARGETS = (
     Target(text="p99 up to 10,000 events/s, ms: under 15", find=_worst_p99, form=".1f", below=15),
     Target(text="memory at any load, MB: under 60", find=_most_memory, form=".0f", below=60),
     Target(text="idle, % of a core: under 0.2", find=_cell("idle", 1), form=".3f", below=0.2),
-    Target(text="idle with Kafka away, % of a core: under 0.2", find=_cell("idle", 2), form=".3f", below=0.2),
     Target(text="start to READY, s: under 0.5", find=_cell("start", 1), below=0.5),
     Target(
         text="flooded Asterisk on its own core, events/s: within 5 % of a listener's",
