@@ -33,7 +33,7 @@ lint: $(BIN)/.plugins
 	$(BIN)/mypy
 
 test: lint  ## lint, types, and all tests that need nothing but Python
-	$(BIN)/pytest --numprocesses 4
+	$(BIN)/pytest --numprocesses 4 --dist worksteal
 
 $(BIN)/.docs: $(BIN)/.plugins
 	$(PIP) --editable '.[docs]'
@@ -53,7 +53,7 @@ faults: $(BIN)/.plugins  ## a campaign of faults: SEED=1 MINUTES=10 FAULTS="--ex
 		--seed $(SEED) --minutes $(MINUTES) $(FAULTS)
 
 fuzz: $(BIN)/.plugins  ## the property tests with many more inputs each: INPUTS=20000
-	AMIKAFKA_FUZZ_INPUTS=$(or $(INPUTS),20000) $(BIN)/pytest --numprocesses 4 --timeout 7200 tests/property $(SPEEDUPS)
+	AMIKAFKA_FUZZ_INPUTS=$(or $(INPUTS),20000) $(BIN)/pytest --numprocesses 4 --dist worksteal --timeout 7200 tests/property $(SPEEDUPS)
 
 sanitize: $(BIN)/.plugins  ## the tests of amikafka-speedups with AddressSanitizer and UndefinedBehaviorSanitizer
 	$(SPEEDUPS)/sanitize $(BIN)/python

@@ -15,6 +15,7 @@ MOST_BYTES = 4000
 @contextmanager
 def nothing_left(*held: object) -> Iterator[None]:
     """See that the work inside keeps no memory and takes no reference to `held`. Let it run once before."""
+    gc.collect()  # what others have left behind may hold some of it
     counts = [sys.getrefcount(each) for each in held]
     tracemalloc.start()
     try:
