@@ -20,6 +20,7 @@ from tests.support.waiting import Unavailable
 T = TypeVar("T")
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks for the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let two workers share the work: one has the Debian packages, the other one Asterisk and one Kafka."""
     for item in items:

@@ -233,7 +233,7 @@ def test_systemctl_start_is_all_there_is(world: World) -> None:
     assert machine.file("/var/lib/amikafka/journal").is_dir()
     # Priorities reach the journal, and our own warnings would be seen there.
     assert machine.run("journalctl", "-u", UNIT, "-p", "warning", "--no-pager", "-o", "cat", "-q") == ""
-    (connected,) = entries(machine, "LOGGER=amikafka.recorder")
+    (connected,) = entries(machine, "LOGGER=amikafka.connection")
     assert connected["MESSAGE"].startswith("connected: asterisk=127.0.0.1:")
     assert connected["AMIKAFKA_ASTERISK"].startswith("127.0.0.1:")
     assert connected["AMIKAFKA_VERSION"] == headers["asterisk_version"].decode()
