@@ -20,14 +20,6 @@ from tests.support.waiting import Unavailable
 T = TypeVar("T")
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks for the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let two workers share the work: one has the Debian packages, the other one Asterisk and one Kafka."""
-    for item in items:
-        group = "debian" if item.path.name == "test_debian.py" else "asterisk"
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
 def or_skip(make: Callable[[], T]) -> T:
     """Return what `make` returns; where the machine cannot have it skip, saying why, but fail in CI."""
     try:
