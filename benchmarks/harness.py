@@ -76,18 +76,17 @@ def events_of_size(size: int) -> list[bytes]:
     return events
 
 
-def _host_kafka(pipe: Connection, nice: int) -> None:
-    os.nice(nice)
+def _host_kafka(pipe: Connection) -> None:
     kafka = MockKafka()
     pipe.send(kafka.address)
     pipe.recv()
 
 
 @contextmanager
-def mock_kafka(nice: int = 0) -> Iterator[str]:
-    """Run librdkafka's mock broker in a process of its own, as nice as is said; give its address."""
+def mock_kafka() -> Iterator[str]:
+    """Run librdkafka's mock broker in a process of its own; give its address."""
     ours, theirs = _spawn.Pipe()
-    process = _spawn.Process(target=_host_kafka, args=(theirs, nice), daemon=True)
+    process = _spawn.Process(target=_host_kafka, args=(theirs,), daemon=True)
     process.start()
     try:
         yield ours.recv()

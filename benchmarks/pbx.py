@@ -6,8 +6,7 @@ Both are manager sessions with the same rights, by turns: native/manager_client.
 and amikafka, to a mock broker or with Kafka away. Asterisk is flooded with UserEvents as fast as it takes
 them, once with a core of its own (as taskset does: everything else shares the others) and once with nobody
 confined, where what amikafka and the broker use is missing to Asterisk. Then there are 50 calls a second.
-amikafka is as nice as its systemd unit makes it; the mock broker, which stands for other machines, gets what
-is left. Needs root and the chroot of tests/e2e.
+amikafka is as nice as its systemd unit makes it. Needs root and the chroot of tests/e2e.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ CALL_TURNS = 3
 EXTENSIONS = ("100", "310", "400")
 LISTENER = "a listener that only reads"
 AWAY = "127.0.0.1:1"
-NICE, NICEST = ("nice", "-n", "5"), 19
+NICE = ("nice", "-n", "5")
 USER, SECRET = "amikafka", "amikafka-secret"
 
 
@@ -116,7 +115,7 @@ def _listener(stage: Stage) -> Iterator[None]:
 def _amikafka(subject: Subject, stage: Stage, *, reachable: bool = True) -> Iterator[None]:
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="amikafka-bench-")))
-        brokers = stack.enter_context(mock_kafka(NICEST)) if reachable else AWAY
+        brokers = stack.enter_context(mock_kafka()) if reachable else AWAY
         setting = Setting(port=stage.asterisk.port, user=USER, secret=SECRET, brokers=brokers)
         daemon = stack.enter_context(Daemon(subject, directory, setting, prefix=NICE))
         wait(lambda: daemon.recorded() or None, log=daemon.log)
