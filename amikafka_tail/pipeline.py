@@ -23,7 +23,7 @@ from amikafka_tail.metrics import Counters
 from amikafka_tail.payload import unpack, value_of
 from amikafka_tail.producer import KafkaError, KafkaException, describe, is_for_size, is_permanent
 from amikafka_tail.set_aside import SetAside
-from amikafka_tail.sources.replayable import Reader, Unpublishable
+from amikafka_tail.sources.replayable import NOWHERE, Reader, Unpublishable
 from amikafka_tail.stall import Stall
 from amikafka_tail.transactions import Transactions
 
@@ -38,8 +38,6 @@ FIRST_HOLD = 0.05
 """Seconds to wait before a plugin that asked for it is called again: doubled too, up to LONGEST_RETRY."""
 QUIET_HOLD = 1.0
 """A plugin that waits no longer than this, in seconds, is not worth a line in the log."""
-NOWHERE = -1
-"""The position of what was sent from bytes that are gone."""
 
 log = logging.getLogger("amikafka.pipeline")
 

@@ -18,12 +18,11 @@ from amikafka_tail.gaps import Gap, gap
 from amikafka_tail.journal import Silence
 from amikafka_tail.metrics import Counters
 from amikafka_tail.segment import Moment
-from amikafka_tail.sources.replayable import Chunk, Unpublishable
+from amikafka_tail.sources.replayable import NOWHERE, Chunk, Unpublishable
 
 CHUNK = 32 * 1024
 EVENT = b"Event: "
 SEQUENCE_NUMBER = b"\r\nSequenceNumber: "
-NOWHERE = -1
 SEQUENCE_WINDOW = 256
 """How far numbers may come out of their order, in events."""
 NOT_EVENTS = (b"Response: ", b"Asterisk Call Manager/")

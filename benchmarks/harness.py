@@ -239,18 +239,7 @@ class Setting:
     """How often the checkpoint is stored, by which the end of a run is seen; the daemon's default is 1 s."""
 
     def text(self, directory: Path) -> str:
-        return CONFIGURATION.format(
-            format=self.format,
-            general=self.general,
-            kafka=self.kafka,
-            topic=self.topic,
-            brokers=self.brokers,
-            port=self.port,
-            user=self.user,
-            secret=self.secret,
-            fsync_interval=self.fsync_interval,
-            directory=directory,
-        )
+        return CONFIGURATION.format(directory=directory, **vars(self))
 
 
 @dataclass

@@ -10,6 +10,9 @@ from amikafka_tail.ami.event import Event
 from amikafka_tail.config.identity import Identity
 from amikafka_tail.metrics import Counters
 
+NOWHERE = -1
+"""The position of what stands nowhere in a log: sent from bytes that are gone, or before the first."""
+
 
 @final
 class Unpublishable(NamedTuple):
