@@ -48,8 +48,14 @@ class Session:
         self.close()
 
     def close(self) -> None:
-        """End the session."""
+        """End the session once Asterisk has done all that it was sent; after 10 s without it.
+
+        A connection that is cut takes with it the actions that Asterisk has not read: its answer to an
+        earlier one cannot be written, and that ends the session (`write_error`, main/manager.c).
+        """
         with contextlib.suppress(OSError):  # Asterisk was faster
+            self.send("Logoff", [])
+            self.closed.wait(10)
             self._socket.shutdown(socket.SHUT_RDWR)
         self._reader.join(10)
         self._socket.close()

@@ -71,6 +71,15 @@ def machine(build: Build, packages: list[Path]) -> Iterator[Booted]:
         made.remove()
 
 
+@pytest.fixture(scope="module")
+def newer(machine: Booted, build: Build, packages: list[Path]) -> list[str]:
+    """The same packages as a newer version, where the machine finds them."""
+    made = build.newer(packages, NEWER)
+    for package in made:
+        shutil.copy(package, machine.file("/srv"))
+    return [f"/srv/{package.name}" for package in made]
+
+
 class World:
     """A machine, the Asterisk that its daemon listens to, and the topic that it publishes to."""
 
@@ -268,11 +277,8 @@ def test_a_reload_counts_and_a_wrong_one_is_refused_with_file_and_line(world: Wo
     machine.run("systemctl", "reload", UNIT)
 
 
-def test_kills_restarts_and_an_upgrade_under_load_lose_nothing(
-    world: World, build: Build, packages: list[Path]
-) -> None:
+def test_kills_restarts_and_an_upgrade_under_load_lose_nothing(world: World, newer: list[str]) -> None:
     machine = world.machine
-    newer = build.newer(packages, NEWER)
     with world.kafka.reader(world.topic) as reader:
         with world.driver() as driver, Flood(driver, RATE, "killed") as flood:
             for _ in range(4):
@@ -286,13 +292,10 @@ def test_kills_restarts_and_an_upgrade_under_load_lose_nothing(
                 machine.run("systemctl", "restart", UNIT)
             wait_until_active(world)
         world.received("restarted", flood, reader)
-        for package in newer:
-            shutil.copy(package, machine.file("/srv"))
-        names = [f"/srv/{package.name}" for package in newer]
         keep = ("-o", "Dpkg::Options::=--force-confold")
         with world.driver() as driver, Flood(driver, RATE, "upgraded") as flood:
             time.sleep(1)
-            machine.run("apt-get", "-qy", "install", *keep, *names)
+            machine.run("apt-get", "-qy", "install", *keep, *newer)
             wait_until_active(world)
             time.sleep(1)
         world.received("upgraded", flood, reader)
@@ -370,6 +373,7 @@ def test_the_packages_own_tests_pass(world: World, build: Build) -> None:
         machine.run("rm", "-rf", "/var/spool/amikafka")
 
 
+@pytest.mark.usefixtures("newer")
 def test_remove_keeps_what_is_there_and_purge_takes_it_all(world: World) -> None:
     machine = world.machine
     machine.run("apt-get", "-qy", "remove", UNIT)
