@@ -199,7 +199,7 @@ def replay_command(options: argparse.Namespace) -> int:
     print(
         f"amikafka: {counters.events} events read, {counters.sent} messages"
         f" {'printed' if to_output else 'delivered'}, {counters.filtered} filtered,"
-        f" {counters.dead_letters} set aside, {counters.torn} cut off",
+        f" {counters.dead_letters} set aside, {counters.torn} cut off, {counters.overlong} too long",
         file=sys.stderr,
     )
     return os.EX_DATAERR if counters.dead_letters or counters.torn or counters.overlong else 0

@@ -81,6 +81,8 @@ class StreamReader:
         )
         self._last_missing = NOWHERE
         """The last offset before which events turned out to be missing: once, however often it is read."""
+        self._last_overlong = NOWHERE
+        """That of the last event that was too long, likewise."""
         self._begin(position, in_block=in_block)
 
     @property
@@ -134,8 +136,10 @@ class StreamReader:
         overlong = framer.overlong
         blocks = framer.feed(data)
         if framer.overlong != overlong:
-            self._counters.overlong += 1
-            log.error("passed over: an event longer than %d bytes: offset=%d", MAX_BLOCK, framer.position)
+            if framer.position > self._last_overlong:
+                self._last_overlong = framer.position
+                self._counters.overlong += 1
+                log.error("passed over: an event longer than %d bytes: offset=%d", MAX_BLOCK, framer.position)
             self._gaps.append(gap("TooLong", framer.position, self._captured_ms))
         known_until = self._moments[-1].offset if self._moments else -1
         moments = self._stream.moments(position, self._read_at)

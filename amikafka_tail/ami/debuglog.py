@@ -43,13 +43,22 @@ _TIME = re.compile(rb"\[([^\n]*?)\] (?:[A-Z]+\[|Asterisk )")
 
 
 class Found(NamedTuple):
-    """An event of a log file, or with `torn` what is left of one. `position` is its offset in the file."""
+    """An event of a log file, or with `torn` what is left of one. `position` is its offset in the file.
+
+    Of one that was `too_long` to be held nothing is left.
+    """
 
     raw: bytes
     position: int
     logged_at: bytes
     """The time of its log line as it stands there, empty where there is none."""
     torn: bool = False
+    too_long: bool = False
+
+
+def passed_over(position: int) -> Found:
+    """Return what stands for an event that was too long to be held."""
+    return Found(b"", position, b"", torn=True, too_long=True)
 
 
 def debug_headers(raw: bytes) -> tuple[bytes, int | None]:
@@ -68,17 +77,17 @@ class LogFramer:
     """Cuts one log file into events, wherever the reads happened to end. The form shows by itself.
 
     `position` is the offset in the file of the first byte that may still be needed: reading may begin again
-    there. Memory is bounded by `max_block`; what is longer is passed over and counted in `overlong`.
+    there. Memory is bounded by `max_block`: of what is longer `too_long` tells where it ends.
     """
 
     def __init__(self, position: int = 0, form: Form | None = None, *, max_block: int = MAX_BLOCK) -> None:
         self.form = form
         self.position = position
-        self.overlong = 0
         self._max_block = max_block
         self._blocks: Framer | None = None
         self._held = b""
-        self._passing_over = False
+        self._passed_over = 0
+        self._passed_over_event = False
         if form not in UNSETTLED:
             self._settle(form)
 
@@ -102,8 +111,12 @@ class LogFramer:
     def finish(self) -> Found | None:
         """The file ends here: return what is left of an event, `None` where nothing of one is."""
         held = self.held_back
-        if self._passing_over or self.form in UNSETTLED:
+        if self.form in UNSETTLED:
             return None
+        if self._passed_over:
+            return passed_over(self.position) if self._passed_over_event else None
+        if self._blocks is not None and self._blocks.is_passing_over:
+            return passed_over(self.position)
         if self.form == "json":
             return Found(held, self.position, b"", torn=True) if MARKER in held else None
         found = self._found_in(held, self.position)
@@ -138,10 +151,10 @@ class LogFramer:
     def _feed_blocks(self, data: bytes) -> list[Found]:
         framer = self._blocks
         assert framer is not None
+        begin, was_passing_over = framer.position, framer.is_passing_over
         blocks = framer.feed(data)
-        self.overlong = framer.overlong
         at = framer.first
-        events: list[Found] = []
+        events = [passed_over(begin)] if was_passing_over and at > begin else []
         for block in blocks:
             found = self._found_in(block, at)
             if found is not None:
@@ -189,9 +202,8 @@ class LogFramer:
         *lines, self._held = data.split(b"\n")
         events = list(self._of_lines(lines) if self.form == "json" else self._of_plain_lines(lines))
         if len(self._held) > self._max_block:
-            self.overlong += not self._passing_over
-            self._passing_over = True
-            self.position += len(self._held)
+            self._passed_over += len(self._held)
+            self._passed_over_event |= self.form != "json" or MARKER in self._held
             self._held = b""
         return events
 
@@ -199,8 +211,8 @@ class LogFramer:
         for line in lines:
             at = self.position
             self.position += len(line) + 1
-            if self._passing_over:
-                self._passing_over = False
+            if self._passed_over:
+                yield from self._end_passing_over(at)
             elif MARKER in line:
                 yield _from_json(line, at)
 
@@ -214,14 +226,21 @@ class LogFramer:
             at = self.position
             self.position += sum(map(len, block)) + len(block) + len(line) + 1
             begin = index + 1
-            if self._passing_over:
-                self._passing_over = False
+            if self._passed_over:
+                yield from self._end_passing_over(at)
             elif block and block[0].startswith(EVENT):
                 yield Found(b"\r\n".join(each.rstrip(b"\r") for each in block), at, b"")
             elif block and not block[0].startswith(NOT_EVENTS):
                 yield Found(b"\n".join(block), at, b"", torn=True)
         if begin < len(lines):
             self._held = b"\n".join([*lines[begin:], self._held])
+
+    def _end_passing_over(self, at: int) -> Iterator[Found]:
+        if self._passed_over_event:
+            yield passed_over(at)
+        self.position += self._passed_over
+        self._passed_over = 0
+        self._passed_over_event = False
 
 
 def _from_json(line: bytes, at: int) -> Found:

@@ -45,6 +45,11 @@ class Framer:
         """The start of a block whose end has not come yet."""
         return bytes(self._held)
 
+    @property
+    def is_passing_over(self) -> bool:
+        """Whether the end of a block is awaited that is not returned."""
+        return self._passing_over
+
     def forget(self, count: int) -> None:
         """Give up the first bytes that are held back: nothing of them is needed."""
         del self._held[:count]

@@ -16,6 +16,7 @@ from amikafka_tail.sources.logevents import LogEvents, name_of, version_of
 from amikafka_tail.sources.logfile import LogFile
 from amikafka_tail.sources.logs import FollowedLogs, LogOptions
 from amikafka_tail.sources.logtime import LogTimes
+from amikafka_tail.sources.losses import Losses
 from amikafka_tail.sources.replayable import Unpublishable
 from amikafka_tail.sources.rotation import CHUNK
 
@@ -83,7 +84,7 @@ class _DebugLogs:
         self._make = LogEvents(
             keep_debug_headers=options.keep_debug_headers,
             times=LogTimes(options.dateformat),
-            counters=counters,
+            losses=Losses(counters),
         )
 
     def interpreter(self) -> _DebugLog:

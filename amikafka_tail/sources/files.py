@@ -16,6 +16,7 @@ from amikafka_tail.metrics import Counters
 from amikafka_tail.sources.logevents import LogEvents, name_of, version_of
 from amikafka_tail.sources.logfile import LogFile, Mark
 from amikafka_tail.sources.logtime import LogTimes
+from amikafka_tail.sources.losses import Losses
 from amikafka_tail.sources.replayable import Chunk
 
 CHUNK = 128 * 1024
@@ -37,7 +38,7 @@ class FilesReader:
         identity: Identity,
     ) -> None:
         self._paths = list(paths)
-        self._make = LogEvents(keep_debug_headers=False, times=LogTimes(), counters=counters)
+        self._make = LogEvents(keep_debug_headers=False, times=LogTimes(), losses=Losses(counters))
         self._identity = identity
         self._sequence = Sequence()
         self._begun: list[tuple[int, Path]] = []

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 from traceback import format_exception
 from typing import Any, NamedTuple
 
-from amikafka_tail.ami.debuglog import Found
+from amikafka_tail.ami.debuglog import Found, passed_over
 from amikafka_tail.ami.event import Event
 from amikafka_tail.ami.framing import MAX_BLOCK
 from amikafka_tail.sources.logfile import LogFile
 from amikafka_tail.sources.logs import FollowedLogs, LogOptions
+from amikafka_tail.sources.losses import Losses
 from amikafka_tail.sources.replayable import Unpublishable
 
 
@@ -35,48 +36,50 @@ for one that ought to be: it goes to the dead letters. Called again when the sam
 
 
 class LineFramer:
-    """Cuts a file at its line feeds; see `Framing`. A line longer than `max_line` bytes is passed over."""
+    """Cuts a file at its line feeds; see `Framing`. A line longer than `max_line` bytes is `too_long`."""
 
     form = None
 
     def __init__(self, position: int = 0, _form: Any = None, *, max_line: int = MAX_BLOCK) -> None:
         self.position = position
-        self.overlong = 0
         self.held_back = b""
         self._max_line = max_line
-        self._passing_over = False
+        self._passed_over = 0
 
     def feed(self, data: bytes) -> list[Found]:
         """Take the next bytes of the file; return the lines that are complete with them."""
         *lines, self.held_back = (self.held_back + data).split(b"\n")
         found = []
         for line in lines:
-            if not self._passing_over:
+            if self._passed_over:
+                found.append(passed_over(self.position))
+            else:
                 found.append(Found(line.removesuffix(b"\r"), self.position, b""))
-            self._passing_over = False
-            self.position += len(line) + 1
+            self.position += self._passed_over + len(line) + 1
+            self._passed_over = 0
         if len(self.held_back) > self._max_line:
-            self.overlong += not self._passing_over
-            self._passing_over = True
-            self.position += len(self.held_back)
+            self._passed_over += len(self.held_back)
             self.held_back = b""
         return found
 
     def finish(self) -> Found | None:
         """Return the line that the end of the file cuts off."""
-        if self._passing_over or not self.held_back:
+        if self._passed_over:
+            return passed_over(self.position)
+        if not self.held_back:
             return None
         return Found(self.held_back, self.position, b"", torn=True)
 
 
 class _Lines:
-    """Makes events of the lines of one log; see `Interpreter`. It keeps nothing, so one serves all logs."""
+    """Makes events of the lines of one log; see `Interpreter`. One serves all logs."""
 
     learn_bytes = 0
     framer = LineFramer
 
-    def __init__(self, read_line: ReadLine) -> None:
+    def __init__(self, read_line: ReadLine, losses: Losses) -> None:
         self._read_line = read_line
+        self._losses = losses
 
     def interpreter(self) -> _Lines:
         """Return this."""
@@ -89,6 +92,9 @@ class _Lines:
         """Return an event for each line that is one."""
         for line in found:
             position = line.position + distance
+            if line.too_long:
+                yield self._losses.too_long(position, file)
+                continue
             if line.torn:
                 yield Unpublishable(line.raw, position, "a line cut off at the end of a file", "torn")
                 continue
@@ -107,7 +113,8 @@ class _Lines:
 
     def again(self, found: list[Found], file: LogFile, distance: int) -> Iterator[Event]:
         """Return the events once more."""
-        return (each for each in self.events(found, file, distance) if isinstance(each, Event))
+        whole = [line for line in found if not line.torn]
+        return (each for each in self.events(whole, file, distance) if isinstance(each, Event))
 
     def is_begun(self, held: bytes) -> bool:
         """Tell whether a line has begun."""
@@ -125,4 +132,4 @@ class LineLog(FollowedLogs):
     """
 
     def __init__(self, options: LineLogOptions, read_line: ReadLine) -> None:
-        super().__init__(options, lambda _counters: _Lines(read_line))
+        super().__init__(options, lambda counters: _Lines(read_line, Losses(counters)))

@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from amikafka_tail.ami.debuglog import Found, debug_headers, system_name
 from amikafka_tail.ami.event import Event
 from amikafka_tail.ami.sequence import Sequence
-from amikafka_tail.gaps import gap
-from amikafka_tail.metrics import Counters
 from amikafka_tail.sources.logfile import LogFile
 from amikafka_tail.sources.logtime import LogTimes
+from amikafka_tail.sources.losses import Losses
 from amikafka_tail.sources.replayable import Unpublishable
 
 TIMESTAMP = b"\r\nTimestamp: "
@@ -26,10 +25,10 @@ class LogEvents:
     With `keep_debug_headers` those lines stay.
     """
 
-    def __init__(self, *, keep_debug_headers: bool, times: LogTimes, counters: Counters) -> None:
+    def __init__(self, *, keep_debug_headers: bool, times: LogTimes, losses: Losses) -> None:
         self._keep = keep_debug_headers
         self._times = times
-        self._counters = counters
+        self._losses = losses
         self._warned = False
 
     def events(
@@ -38,6 +37,9 @@ class LogEvents:
         """Return the events of one read of a file; `distance` is added to their offsets."""
         for each in found:
             position = each.position + distance
+            if each.too_long:
+                yield self._losses.too_long(position, file)
+                continue
             if each.torn:
                 yield Unpublishable(each.raw, position, TORN, "torn")
                 continue
@@ -45,12 +47,11 @@ class LogEvents:
             if number is None:
                 self._warn_unnumbered(each, file)
             else:
-                is_new = sequence.is_new(number, each.raw)
+                is_copy = not sequence.is_new(number, each.raw)
                 if missing := sequence.ended_gap():
-                    self._warn_missing(missing, number, file)
-                    yield gap("SequenceGap", position, Event(raw).happened_ms, LostEvents=missing)
-                if not is_new:
-                    self._counters.duplicates += 1
+                    yield self._losses.missing(missing, position, Event(raw).happened_ms, number, file)
+                if is_copy:
+                    self._losses.copy(position)
                     continue
             captured_ms = 0
             if TIMESTAMP not in raw:
@@ -63,15 +64,6 @@ class LogEvents:
             if not each.torn:
                 raw = each.raw if self._keep else debug_headers(each.raw)[0]
                 yield Event(raw, each.position + distance)
-
-    def _warn_missing(self, missing: int, before: int, file: LogFile) -> None:
-        self._counters.gaps += missing
-        log.warning(
-            "%s: events are missing, as SequenceNumber tells: lost_events=%d before=%d",
-            file.path,
-            missing,
-            before,
-        )
 
     def _warn_unnumbered(self, found: Found, file: LogFile) -> None:
         if not self._warned and found.logged_at:

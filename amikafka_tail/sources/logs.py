@@ -206,8 +206,7 @@ class LogsReader:
         files: dict[Path, list[LogFile]] = {}
         for path, followed in self._followed.items():
             known = [each.file for each in self._slices if each.followed is followed]
-            current = [followed.log.file] if followed.log.file is not None else []
-            files[path] = list(dict.fromkeys([*known, *current]))
+            files[path] = list(dict.fromkeys([*known, *followed.log.open_files]))
         self._slices.clear()
         self._position = position
         for path, followed in list(self._followed.items()):

@@ -78,6 +78,11 @@ class Log:
         """Bytes of the present file that have not been read."""
         return 0 if self.file is None else max(0, self.file.size - self.file.offset)
 
+    @property
+    def open_files(self) -> list[LogFile]:
+        """The present file, or those that may be needed to find it."""
+        return [*self._known, *([] if self.file is None else [self.file])]
+
     def open(self) -> LogFile | None:
         """Open the file to begin with, and return it; `None` where that is not possible now."""
         try:
@@ -156,6 +161,7 @@ class Log:
         else:
             chosen.start_at(mark.offset, mark.form)
         self._mark = None
+        self._known = []
         _close_others(candidates, chosen)
         return chosen
 
@@ -266,9 +272,9 @@ class Log:
                 log.warning("cannot be read now: %s", problem)
 
     def close(self) -> None:
-        """Close the present file."""
-        if self.file is not None:
-            self.file.close()
+        """Close all files."""
+        for file in self.open_files:
+            file.close()
 
 
 def _close_others(files: Iterable[LogFile], kept: LogFile | None) -> None:

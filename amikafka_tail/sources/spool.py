@@ -27,6 +27,7 @@ from amikafka_tail.metrics import Counters
 from amikafka_tail.sources.logevents import LogEvents
 from amikafka_tail.sources.logfile import LogFile, Mark
 from amikafka_tail.sources.logtime import LogTimes
+from amikafka_tail.sources.losses import Losses
 from amikafka_tail.sources.replayable import Chunk
 
 CHUNK = 128 * 1024
@@ -97,7 +98,7 @@ class SpoolReader:
         self._options = options
         self._identity = identity
         self._now = now
-        self._make = LogEvents(keep_debug_headers=False, times=LogTimes(), counters=counters)
+        self._make = LogEvents(keep_debug_headers=False, times=LogTimes(), losses=Losses(counters))
         self._bad = options.bad_directory or options.directory / "bad"
         self._open: deque[_Spooled] = deque()
         self._position = position

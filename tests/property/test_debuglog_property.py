@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amikafka_tail.ami.debuglog import MAX_UNKNOWN, Found, LogFramer, debug_headers
+from amikafka_tail.ami.debuglog import MAX_UNKNOWN, Found, LogFramer, debug_headers, passed_over
 from tests.support.fuzzing import many
 
 MANY = many(200)
@@ -109,7 +111,6 @@ def test_megabytes_of_other_lines_are_not_held_and_hide_no_event() -> None:
         assert len(framer.held_back) <= MAX_UNKNOWN + len(other)
     (found,) = framer.feed(in_log(1))
     assert debug_headers(found.raw)[1] == 1
-    assert framer.overlong == 0
 
 
 def test_an_event_that_was_cut_off_hides_none_behind_megabytes_of_other_lines() -> None:
@@ -123,14 +124,49 @@ def test_an_event_that_was_cut_off_hides_none_behind_megabytes_of_other_lines() 
 
 def test_a_gigantic_line_is_passed_over_in_bounded_memory() -> None:
     for first, line in ((in_json(0), in_json(1)), (in_log(0), in_log(1))):
-        framer = LogFramer(max_block=10_000)
+        framer = LogFramer(max_block=MAX_UNKNOWN + 2000)
         found = framer.feed(first)
         for _ in range(1000):
             found += framer.feed(b"x" * 1000)
-            assert len(framer.held_back) <= MAX_UNKNOWN + 1000
+            assert len(framer.held_back) <= MAX_UNKNOWN + 2000
         found += framer.feed(b"\n" + line + line)
         assert len(found) >= 2
+        assert not any(each.too_long for each in found), "it was no event"
         assert framer.feed(line)[0].raw
+
+
+DUMPED = b"Event: A\r\nNumber: %d%s\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda number, padding: in_log(number).replace(b"\r\n\r\n", padding + b"\r\n\r\n"),
+        lambda number, padding: in_json(number).replace(b"A\\r", b"A" + padding + b"\\r"),
+        lambda number, padding: DUMPED % (number, padding),
+        lambda number, padding: (DUMPED % (number, padding)).replace(b"\r", b""),
+    ],
+    ids=["log", "json", "ami", "ami-lf"],
+)
+@pytest.mark.parametrize("size", [1000, 7777, 64_000])
+def test_an_event_that_is_too_long_is_told_where_it_ends(
+    write: Callable[[int, bytes], bytes], size: int
+) -> None:
+    data = write(0, b"") + write(1, b"x" * 200_000) + write(2, b"")
+    end = len(data)
+    data += write(3, b"x" * 200_000)[:-20]
+    framer = LogFramer(max_block=100_000)
+    found = []
+    for begin in range(0, len(data), size):
+        position = framer.position
+        of_read = framer.feed(data[begin : begin + size])
+        assert all(position <= each.position < framer.position for each in of_read)
+        assert len(framer.held_back) <= 100_000 + size
+        found += of_read
+    assert [each.too_long for each in found] == [False, True, False]
+    assert [bool(each.raw) for each in found] == [True, False, True]
+    assert data[framer.position : end].strip() == b"", "reading may begin again at the last one"
+    assert framer.finish() == passed_over(framer.position)
 
 
 def test_what_was_a_log_before_the_position_is_no_dump_after_it() -> None:

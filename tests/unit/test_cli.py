@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from amikafka_tail import __version__, cli
+from amikafka_tail.ami.framing import MAX_BLOCK
 from amikafka_tail.cli import main
 from amikafka_tail.config.identity import Identity
 from amikafka_tail.dead_letters import DeadLetters
@@ -201,7 +202,8 @@ def test_replay_prints_one_object_a_message(
         "value": '{"Event":"Hangup","EntityID":"pbx","SystemName":"pbx-01","Privilege":"call,all",'
         '"Timestamp":"1795426158.220602","Cause":"16"}',
     }
-    assert said.err == "amikafka: 1 events read, 1 messages printed, 0 filtered, 0 set aside, 0 cut off\n"
+    counts = "1 events read, 1 messages printed, 0 filtered, 0 set aside, 0 cut off, 0 too long"
+    assert said.err == f"amikafka: {counts}\n"
 
 
 def test_replay_prints_what_the_module_published(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -329,6 +331,19 @@ def test_replay_says_with_its_exit_code_that_something_was_set_aside(
     assert "1 events read, 1 messages printed, 0 filtered, 2 set aside, 1 cut off" in capsys.readouterr().err
     letters = [json.loads(line) for line in (tmp_path / "dead.jsonl").read_text().splitlines()]
     assert [letter["event"] for letter in letters] == ["nonsense", "Event: B\r\nCut"]
+
+
+@pytest.mark.parametrize("source", ["ami", "eventlog"])
+def test_replay_says_with_its_exit_code_that_an_event_was_too_long(
+    identified: Path, tmp_path: Path, source: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    long = b"Event: B\r\nLong: " + b"x" * (MAX_BLOCK + 1_000_000) + b"\r\n\r\n"
+    (tmp_path / "a.ami").write_bytes(EVENT + long + EVENT)
+    arguments = ["replay", "-c", str(identified), "--from", source, "--to", "-", "a.ami"]
+    assert main(arguments) == os.EX_DATAERR
+    said = capsys.readouterr().err
+    assert f"passed over: an event longer than {MAX_BLOCK} bytes" in said
+    assert "2 events read, 2 messages printed, 0 filtered, 0 set aside, 0 cut off, 1 too long" in said
 
 
 def test_an_input_that_is_not_there_is_named(identified: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from amikafka_tail.ami.event import Event
+from amikafka_tail.ami.framing import MAX_BLOCK
 from amikafka_tail.config.identity import Identity
 from amikafka_tail.gaps import Gap
 from amikafka_tail.metrics import Counters
@@ -212,6 +213,19 @@ def test_going_back_reads_again_what_was_not_delivered(world: World) -> None:
     assert world.read() == [2, 3]
 
 
+def test_going_back_twice_does_not_lose_a_file_that_has_no_name_any_more(world: World) -> None:
+    world.write(block(0))
+    assert world.read() == [0]
+    position = world.reader.position
+    world.write(blocks(1, 2))
+    assert world.read(deliver=False) == [1, 2]
+    world.path.unlink()
+    for _ in range(3):
+        world.reader.seek(position)
+    world.write(block(3))
+    assert world.read() == [1, 2, 3]
+
+
 def test_a_chunk_can_be_read_once_more(world: World) -> None:
     world.write(blocks(0, 1, 2))
     chunk = world.reader.read()
@@ -229,6 +243,26 @@ def test_gaps_in_the_numbers_are_counted_and_said(world: World, caplog: pytest.L
     assert world.counters.gaps == 3
     assert "events are missing" in caplog.text
     assert [(gap.get("Reason"), gap.get("LostEvents")) for gap in world.gaps] == [("SequenceGap", "3")]
+
+
+def test_what_is_read_again_is_counted_and_logged_once(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.write(blocks(0))
+    assert world.read() == [0]
+    position = world.reader.position
+    long = block(1, f"Long: {'x' * (MAX_BLOCK + 1_000_000)}")
+    world.write(long + blocks(2, 2, 9) + b"".join(map(block, range(10, 9000))))
+    for _ in range(3):
+        world.gaps.clear()
+        assert world.read(deliver=False)[:3] == [2, 9, 10]
+        # Whoever reads the topic needs to hear of it again where it was not delivered.
+        reasons = [(gap.get("Reason"), gap.get("LostEvents")) for gap in world.gaps]
+        assert reasons == [("TooLong", None), ("SequenceGap", "1"), ("SequenceGap", "6")]
+        world.reader.seek(position)
+    assert (world.counters.overlong, world.counters.gaps, world.counters.duplicates) == (1, 7, 1)
+    assert caplog.text.count("passed over: an event longer than 4194304 bytes") == 1
+    assert caplog.text.count("events are missing") == 2
 
 
 def test_an_asterisk_that_starts_again_counts_again(world: World) -> None:

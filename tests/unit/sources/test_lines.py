@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from amikafka_tail.ami.debuglog import Found, passed_over
 from amikafka_tail.ami.event import Event
+from amikafka_tail.ami.framing import MAX_BLOCK
 from amikafka_tail.config.identity import Identity
 from amikafka_tail.metrics import Counters
 from amikafka_tail.sources.lines import LineEvent, LineFramer, LineLog, LineLogOptions
@@ -17,7 +19,7 @@ from amikafka_tail.sources.logs import LogsReader
 from amikafka_tail.sources.replayable import Unpublishable
 
 NOBODY = Identity(entity_id="x", system_name="", asterisk_version="", hostname="vm")
-Found = list["Event | Unpublishable"]
+Published = list["Event | Unpublishable"]
 
 
 def shout(line: bytes) -> LineEvent | None:
@@ -40,25 +42,29 @@ def opened() -> Iterator[Opened]:
             path: Path,
             read_line: Callable[[bytes], Any] = shout,
             bookmark: dict[str, Any] | None = None,
+            counters: Counters | None = None,
             **options: Any,
         ) -> LogsReader:
             reader = LineLog(LineLogOptions(path=(str(path),), **options), read_line).open(
-                position=0, bookmark=bookmark, counters=Counters(), identify=lambda _version, _name: NOBODY
+                position=0,
+                bookmark=bookmark,
+                counters=counters or Counters(),
+                identify=lambda _version, _name: NOBODY,
             )
             return stack.enter_context(closing(reader))
 
         yield make
 
 
-def read(reader: LogsReader) -> Found:
-    found: Found = []
+def read(reader: LogsReader) -> Published:
+    found: Published = []
     while (chunk := reader.read()) is not None:
         found += chunk.events
         reader.release(chunk.end)
     return found
 
 
-def texts(found: Found) -> list[str | None]:
+def texts(found: Published) -> list[str | None]:
     return [each.get("Text") for each in found if isinstance(each, Event)]
 
 
@@ -143,11 +149,34 @@ def test_a_line_that_is_refused_says_why(tmp_path: Path, opened: Opened) -> None
 
 def test_a_line_without_end_is_passed_over_and_memory_is_bounded() -> None:
     framer = LineFramer(max_line=100)
-    assert framer.feed(b"a\n" + b"x" * 200) == [(b"a", 0, b"", False)]
+    assert framer.feed(b"a\n" + b"x" * 200) == [Found(b"a", 0, b"")]
     assert framer.feed(b"x" * 200) == []
-    assert (len(framer.held_back), framer.overlong) == (0, 1)
-    assert framer.feed(b"x\nb\n") == [(b"b", 404, b"", False)]
+    assert len(framer.held_back) == 0
+    assert framer.feed(b"x\nb\n") == [passed_over(2), Found(b"b", 404, b"")]
     assert framer.position == 406
+    framer.feed(b"x" * 200)
+    assert framer.finish() == passed_over(406)
+
+
+def test_a_line_that_is_too_long_is_counted_once(
+    tmp_path: Path, opened: Opened, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(b"1 a\n" + b"x" * (MAX_BLOCK + 1_000_000) + b"\n2 b\n")
+    counters = Counters()
+    reader = opened(path, counters=counters)
+    for _ in range(2):
+        found = []
+        while (chunk := reader.read()) is not None:
+            found += chunk.events
+        assert [each.get("Text") or each.get("Reason") for each in found if isinstance(each, Event)] == [
+            "a",
+            "TooLong",
+            "b",
+        ]
+        reader.seek(0)
+    assert counters.overlong == 1
+    assert caplog.text.count(f"{path}: passed over: an event longer than {MAX_BLOCK} bytes") == 1
 
 
 @pytest.mark.parametrize("size", range(1, 9))
@@ -158,7 +187,7 @@ def test_lines_are_the_same_however_the_reads_end(size: int) -> None:
     for begin in range(0, len(data), size):
         found += framer.feed(data[begin : begin + size])
     assert found == LineFramer().feed(data)
-    assert framer.finish() == (b"rest", len(data) - 4, b"", True)
+    assert framer.finish() == Found(b"rest", len(data) - 4, b"", torn=True)
 
 
 def test_what_is_not_there_is_remarked(tmp_path: Path) -> None:
