@@ -44,7 +44,7 @@ docs: $(BIN)/.docs  ## docs/configuration.md anew, and the site, into build/site
 	$(BIN)/mkdocs build
 
 e2e: $(BIN)/.plugins  ## the real Asterisk and the real Kafka: see tests/e2e/README.md
-	$(BIN)/pytest -rfEs --numprocesses 2 --dist loadfile tests/e2e
+	$(BIN)/pytest -rfEs -o timeout_func_only=true --numprocesses 2 --dist loadfile tests/e2e
 
 SEED ?= 1
 MINUTES ?= 10

@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-import re
-import shutil
 import subprocess
 from pathlib import Path
 
 from kafka import JAVA_OPTIONS, LOG4J
-from machine import alone, cache, free_port, need_program, run_logged
+from machine import fetched, free_port, need_program
 
-POM = Path(__file__).with_name("connect-pom.xml")
 MAIN = "org.apache.kafka.connect.cli.ConnectStandalone"
 
 
 def connect_jars() -> Path:
     """Return the directory with Connect's jars, fetched now if it is not there."""
-    need_program("java", "default-jre-headless")
-    version = re.search(r"<kafka.version>(.+?)<", POM.read_text())
-    assert version is not None
-    jars = cache() / f"connect-{version[1]}"
-    with alone("connect"):
-        if not jars.exists():
-            maven = need_program("mvn", "maven")
-            making = jars.with_name(f"{jars.name}.making")
-            shutil.rmtree(making, ignore_errors=True)
-            command = [maven, "-q", "-B", "-f", str(POM), "dependency:copy-dependencies"]
-            run_logged([*command, f"-DoutputDirectory={making}"], cache() / "connect.log", 900)
-            making.rename(jars)
-    return jars
+    return fetched("connect")
 
 
 class Worker:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -17,12 +15,11 @@ from typing import TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
-from machine import alone, cache, free_port, need_program, run_logged
+from machine import fetched, free_port, need_program
 
-from tests.support.waiting import Unavailable, wait_for
+from tests.support.waiting import wait_for
 
 T = TypeVar("T")
-POM = Path(__file__).with_name("kafka-pom.xml")
 JAVA_OPTIONS = ("-Xms128m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData")
 LOG4J = """
 rootLogger.level = warn
@@ -64,23 +61,7 @@ auto.create.topics.enable={auto_create}
 
 def kafka_jars() -> Path:
     """Return the directory with the broker's jars, fetched now if it is not there."""
-    java = need_program("java", "default-jre-headless")
-    try:
-        subprocess.run([java, "-version"], capture_output=True, check=True, timeout=60)
-    except (OSError, subprocess.SubprocessError) as error:
-        raise Unavailable(f"java does not run: {error}") from error
-    version = re.search(r"<kafka.version>(.+?)<", POM.read_text())
-    assert version is not None
-    jars = cache() / f"kafka-{version[1]}"
-    with alone("kafka"):
-        if not jars.exists():
-            maven = need_program("mvn", "maven")
-            making = jars.with_name(f"{jars.name}.making")
-            shutil.rmtree(making, ignore_errors=True)
-            command = [maven, "-q", "-B", "-f", str(POM), "dependency:copy-dependencies"]
-            run_logged([*command, f"-DoutputDirectory={making}"], cache() / "kafka.log", 900)
-            making.rename(jars)
-    return jars
+    return fetched("kafka")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -58,6 +59,34 @@ def _install(package: str) -> None:
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for command in (["update"], ["install", "-y", "--no-install-recommends", package]):
         subprocess.run(["apt-get", "-q", *command], env=environment, capture_output=True, timeout=600)
+
+
+def fetched(name: str) -> Path:
+    """Return the directory with the jars that NAME-pom.xml names, fetched by Maven now if it is not there.
+
+    Its property NAME.version says which. Raises `Unavailable` where that cannot be.
+    """
+    java = need_program("java", "default-jre-headless")
+    try:
+        subprocess.run([java, "-version"], capture_output=True, check=True, timeout=60)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise Unavailable(f"java does not run: {error}") from error
+    pom = Path(__file__).with_name(f"{name}-pom.xml")
+    version = re.search(rf"<{name}\.version>(.+?)<", pom.read_text())
+    assert version is not None
+    jars = cache() / f"{name}-{version[1]}"
+    with alone("maven"):  # what it keeps for itself is not for two at once
+        if not jars.exists():
+            maven = need_program("mvn", "maven")
+            making = jars.with_name(f"{jars.name}.making")
+            shutil.rmtree(making, ignore_errors=True)
+            command = [maven, "-q", "-B", "-f", str(pom), "dependency:copy-dependencies"]
+            run_logged([*command, f"-DoutputDirectory={making}"], cache() / f"{name}.log", 900)
+            for archive in making.glob("*.tar.gz"):
+                shutil.unpack_archive(archive, making)
+                archive.unlink()
+            making.rename(jars)
+    return jars
 
 
 def run_logged(command: Sequence[str], log: Path, timeout: float, **more: object) -> None:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import shutil
 import signal
 import subprocess
 import urllib.error
 import urllib.request
 from pathlib import Path
 
-from machine import alone, cache, free_port, need_program, run_logged
+from machine import fetched, free_port, need_program
 
 from tests.support.waiting import wait_for
 
-POM = Path(__file__).with_name("registry-pom.xml")
 JAVA_OPTIONS = ("-Xmx320m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData")
 MAIN = "io.quarkus.runner.GeneratedMain"
 API = "/apis/ccompat/v7"
@@ -25,22 +22,7 @@ API = "/apis/ccompat/v7"
 
 def registry_files() -> Path:
     """Return the directory with the registry's jars, fetched now if it is not there."""
-    need_program("java", "default-jre-headless")
-    version = re.search(r"<registry.version>(.+?)<", POM.read_text())
-    assert version is not None
-    directory = cache() / f"registry-{version[1]}"
-    with alone("registry"):
-        if not directory.exists():
-            maven = need_program("mvn", "maven")
-            making = directory.with_name(f"{directory.name}.making")
-            shutil.rmtree(making, ignore_errors=True)
-            command = [maven, "-q", "-B", "-f", str(POM), "dependency:copy-dependencies"]
-            run_logged([*command, f"-DoutputDirectory={making}"], cache() / "registry.log", 900)
-            (archive,) = making.glob("*.tar.gz")
-            shutil.unpack_archive(archive, making)
-            archive.unlink()
-            making.rename(directory)
-    return directory
+    return fetched("registry")
 
 
 class Registry:
