@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from amikafka_tail.cli import main
+from amikafka_tail.cluster import Cluster
+from amikafka_tail.compare import command
 
 BROKERS = "brokers = 127.0.0.1:1\n"
 
@@ -28,8 +31,9 @@ def etc(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def nobody() -> int:
-    """A port where nobody listens."""
+def nobody(monkeypatch: pytest.MonkeyPatch) -> int:
+    """A port where nobody listens, which is known after a second."""
+    monkeypatch.setattr(command, "Cluster", partial(Cluster, seconds=1.0))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
