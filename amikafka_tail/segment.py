@@ -56,6 +56,9 @@ class Segment:
                 self._descriptors = fd, os.open(self.times_path, flags | os.O_CREAT, 0o640)
             except OSError:
                 os.close(fd)
+                if self._create:
+                    # The segment before is written on: after a restart this one would hide what is in there.
+                    self.path.unlink()
                 raise
         return self._descriptors
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import resource
@@ -775,6 +776,27 @@ def test_a_full_disk_does_not_keep_a_journal_from_being_opened(journals: Journal
         again = journals()
     assert everything(again) == BOUNDARY + event(0)
     assert again.identity_at(5) == PBX
+
+
+def test_a_segment_that_a_full_disk_did_not_let_begin_is_none_after_a_restart(
+    journals: Journals, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real_open = os.open
+
+    def full(path: Path, *arguments: int) -> int:
+        if Path(path).suffix == ".times":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real_open(path, *arguments)
+
+    journal = journals()
+    journal.append(event(0), NOW)
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "open", full)
+        with pytest.raises(OSError, match="No space left"):
+            journal.roll()
+    journal.append(event(1), NOW)
+    again = journals(after_a_crash(directory))
+    assert (again.end, everything(again)) == (journal.end, event(0) + event(1))
 
 
 # Syncing.
