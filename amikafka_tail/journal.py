@@ -127,7 +127,7 @@ class Journal:
         # The note first: if the disk has no room for it, nothing is moved.
         self._note(segment, now_ms)
         moved = os.splice(pipe, segment.fd, count, offset_dst=segment.end - segment.start)
-        segment.end += moved
+        self._has_written(segment, moved)
         return moved
 
     def append(self, data: bytes, now_ms: int) -> None:
@@ -138,7 +138,7 @@ class Journal:
         segment = self._writable()
         self._note(segment, now_ms)
         write_at(segment.fd, data, segment.end - segment.start)
-        segment.end += len(data)
+        self._has_written(segment, len(data))
 
     def begin_connection(
         self, identity: Identity, now_ms: int, *, lost_ms: int = 0, filters: int = 0
@@ -225,7 +225,11 @@ class Journal:
         if now_ms != self._last_move_ms:
             segment.note(now_ms)
             self._last_move_ms = now_ms
+
+    def _has_written(self, segment: Segment, count: int) -> None:
+        # Between the bytes and their end: a sync that comes before misses them, one that comes after is due.
         self._unsynced.add(segment.path)
+        segment.end += count
 
     def sync(self) -> None:
         """Wait until all that has been written is on the disk. May be called from any thread."""
@@ -233,7 +237,7 @@ class Journal:
             self._sync_all()
 
     def _sync_all(self) -> None:
-        unsynced, self._unsynced = self._unsynced, set()
+        unsynced = {self._unsynced.pop() for _ in range(len(self._unsynced))}
         try:
             for path in sorted(unsynced):
                 # Files of its own: the other thread may close or delete its own at any moment.

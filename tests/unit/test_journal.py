@@ -850,6 +850,25 @@ def test_a_sync_reaches_every_segment_that_was_written_since_the_last(
     assert [path.name for path in written if path.stat().st_ino not in synced] == []
 
 
+def test_what_comes_while_a_sync_is_under_way_is_reached_by_the_next(
+    journals: Journals, directory: Path, synced: set[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = journals()
+    journal.append(b"0123456789", NOW)
+    real_pwrite = os.pwrite
+
+    def pwrite(descriptor: int, data: bytes, offset: int) -> int:
+        journal.sync()  # the other thread's
+        return real_pwrite(descriptor, data, offset)
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(os, "pwrite", pwrite)
+        journal.append(b"0123456789", NOW)
+    synced.clear()
+    journal.sync()
+    assert (directory / f"{0:020d}.log").stat().st_ino in synced
+
+
 def test_a_sync_in_another_thread_does_not_mind_what_the_first_one_does(journals: Journals) -> None:
     journal = journals(segment_bytes=10)
     done = threading.Event()
