@@ -370,7 +370,11 @@ class Journal:
                 offset = int(fields.pop("offset"))
                 lost_ms, begun_ms = int(fields.pop("lost_ms", 0)), int(fields.pop("begun_ms", 0))
                 filters = int(fields.pop("filters", 0))
-                connections.append(_Connection(offset, Identity(**fields), lost_ms, begun_ms, filters))
+                connection = _Connection(offset, Identity(**fields), lost_ms, begun_ms, filters)
+                # Those at or behind it lost their bytes to a full disk or a power cut.
+                _forget_from(connections, offset)
+                connections.append(connection)
+        _forget_from(connections, self.end)
         needed = [each for each in connections if each.offset > self.start]
         current = [each for each in connections if each.offset <= self.start][-1:]
         connections = current + needed
@@ -403,6 +407,11 @@ def lock_directory(directory: Path) -> int:
 def _starts(directory: Path) -> list[int]:
     """Return the first offsets of the segments, oldest first."""
     return sorted(int(path.stem) for path in directory.glob("*.log") if path.stem.isdigit())
+
+
+def _forget_from(connections: list[_Connection], offset: int) -> None:
+    while connections and connections[-1].offset >= offset:
+        connections.pop()
 
 
 def _note_of(connection: _Connection) -> str:

@@ -17,7 +17,7 @@ from amikafka_tail.ami.framing import END
 from amikafka_tail.checkpoint import Checkpoint
 from amikafka_tail.config.identity import Identity
 from amikafka_tail.errors import JournalError
-from amikafka_tail.journal import BOUNDARY, Dropped, Journal, Moment
+from amikafka_tail.journal import BOUNDARY, Dropped, Journal, Moment, Silence
 
 NOW = 1_795_426_158_000
 PBX = Identity(entity_id="00:11:22:33:44:55", system_name="pbx-01", asterisk_version="22", hostname="vm")
@@ -630,6 +630,42 @@ def test_connections_outlive_the_process(journals: Journals, directory: Path) ->
     assert [again.identity_at(position) for position in (0, 9, 10)] == [PBX, PBX, UPGRADED]
     assert again.connection_in(0, 0 + 1) == 0
     assert again.connection_in(10, 10 + 1) == 10
+
+
+def test_a_connection_that_was_noted_and_never_began_is_none_after_a_restart(
+    journals: Journals, directory: Path
+) -> None:
+    journal = journals(segment_bytes=10_000)
+    journal.begin_connection(PBX, NOW)
+    journal.append(event(0, 1000), NOW)
+    end = journal.end
+    with files_end_at(end), pytest.raises(OSError, match="File too large"):
+        journal.begin_connection(UPGRADED, NOW, lost_ms=NOW - 1)
+    crashed = after_a_crash(directory)
+    again = journals(crashed)
+    assert again.identity_at(end) == PBX
+    again.begin_connection(UPGRADED, NOW + 60_000, lost_ms=NOW)
+    third = journals(after_a_crash(crashed))
+    assert third.silence_before(end) == Silence(60_000, NOW + 60_000)
+
+
+def test_a_connection_whose_bytes_a_power_cut_took_hides_no_later_one(
+    journals: Journals, directory: Path
+) -> None:
+    journal = journals(segment_bytes=1000)
+    journal.begin_connection(PBX, NOW)
+    journal.append(event(0), NOW)
+    cut = journal.end
+    journal.append(event(1), NOW)
+    journal.begin_connection(PBX, NOW)
+    journals.close(journal)
+    os.truncate(directory / f"{0:020d}.log", cut)
+    again = journals(segment_bytes=1000)
+    again.begin_connection(UPGRADED, NOW)
+    again.append(event(2) * 3, NOW)
+    for each in (again, journals(after_a_crash(directory))):
+        assert each.connection_in(cut, each.end) == cut
+        assert [each.identity_at(at) for at in (0, cut - 1, cut, each.end)] == [PBX, PBX, UPGRADED, UPGRADED]
 
 
 def test_how_many_filters_asterisk_applied_holds_from_its_connection_on(
