@@ -163,8 +163,9 @@ class Journal:
     def last_moment(self) -> int | None:
         """Return when the last byte came, in ms since the epoch, `None` where none ever came."""
         for segment in reversed(self._segments):
-            if segment.times_size:
-                return segment.moments(segment.end, segment.end)[-1].captured_ms
+            if segment.end > segment.start and segment.times_size:
+                # Not the moment of what a full disk did not take, which is noted first.
+                return segment.moments(segment.end - 1, segment.end - 1)[0].captured_ms
         return None
 
     def ends_whole(self) -> bool:

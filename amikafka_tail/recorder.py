@@ -89,6 +89,9 @@ class Recorder:
         """Whether the connection is of another process, with options that are not those of now."""
         self._disk_retry_at = 0.0
         self._heard_at = 0.0
+        """When the last sign of life came: what Asterisk did since then is lost if there is no other."""
+        self._open_at = 0.0
+        """When the connection was last found open, with nothing left to read: it ended after that."""
         self._pinged_at: float | None = None
         self._lost_at: float | None = None
         self._in_pipe = 0
@@ -188,7 +191,9 @@ class Recorder:
         handed = socket.socket(fileno=number)
         handed.setblocking(False)
         self._connection = source.resume(handed)
-        self._heard_at = self._clock()
+        # Nobody has looked since the process before: whether Asterisk is still there will show.
+        away_ms = max(0, self._now_ms() - (self._journal.last_moment() or self._now_ms()))
+        self._heard_at = self._open_at = self._clock() - away_ms / 1000
         self.problem = None
         until = ""
         if key != own:
@@ -235,6 +240,8 @@ class Recorder:
                 connection.socket.close()
                 self._connection = None
             return 1
+        if moved < MAX_MOVE:
+            self._open_at = now
         return moved
 
     def _splice(self, connection: Connection) -> int:
@@ -252,6 +259,7 @@ class Recorder:
             except OSError as error:
                 raise SourceDisconnected(f"the connection broke: {error.strerror}") from error
             if not count:
+                self._heard_at = self._open_at
                 raise SourceDisconnected("Asterisk closed the connection")
             self._in_pipe = count
             self._empty_pipe()
@@ -284,6 +292,7 @@ class Recorder:
             except OSError as error:
                 raise SourceDisconnected(f"the connection broke: {error.strerror or error}") from error
             if not self._unwritten:
+                self._heard_at = self._open_at
                 raise SourceDisconnected("Asterisk closed the connection")
             total += len(self._unwritten)
             self._empty_pipe()
@@ -353,7 +362,7 @@ class Recorder:
         self._target = made.target
         self._inherited = False
         self._unwritten = connection.leftover
-        self._heard_at = now
+        self._heard_at = self._open_at = now
         self._pinged_at = None
         self.problem = None
         self._counters.connections += 1
@@ -421,7 +430,7 @@ class Recorder:
             self._connection.socket.close()
             self._store.drop(f"{self._target.key}-{STORED[0]}")
         self._connection = None
-        self._lost_at = now
+        self._lost_at = self._heard_at
         self._connector.pause(now)
         self.problem = reason
         log.warning("lost the connection to Asterisk: %s", reason)

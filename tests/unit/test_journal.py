@@ -956,6 +956,14 @@ def test_when_the_last_byte_came_is_known(journals: Journals) -> None:
     assert journal.last_moment() == NOW + 7
 
 
+def test_a_byte_that_a_full_disk_did_not_take_did_not_come(journals: Journals) -> None:
+    journal = journals()
+    journal.append(event(0), NOW)
+    with files_end_at(journal.end), pytest.raises(OSError, match="File too large"):
+        journal.append(event(1), NOW + 60_000)
+    assert journal.last_moment() == NOW
+
+
 def test_however_long_it_is_few_files_are_open(journals: Journals, directory: Path) -> None:
     def open_files() -> int:
         return len(list(Path("/proc/self/fd").iterdir()))

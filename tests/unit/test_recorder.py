@@ -167,6 +167,7 @@ class World:
     store: FakeStore = field(default_factory=FakeStore)
     woken: threading.Event = field(default_factory=threading.Event)
     sockets: list[socket.socket] = field(default_factory=list)
+    now_ms: int = NOW
 
     def __post_init__(self) -> None:
         self.journal = Disk(self.directory, segment_bytes=1 << 20, max_bytes=1 << 30)
@@ -186,7 +187,7 @@ class World:
             counters=self.counters,
             wake=self.woken.set,
             clock=self.clock,
-            now_ms=lambda: NOW,
+            now_ms=lambda: self.now_ms,
             store=self.store,
             key=key,
         )
@@ -1149,6 +1150,55 @@ def test_how_long_there_was_no_connection_is_said_and_counted(
         world.connect()
     assert "there was no connection for 12.5 s: what happened meanwhile is lost" in caplog.text
     assert (world.counters.disconnections, world.counters.disconnected_seconds) == (1, 12.5)
+
+
+def test_what_an_asterisk_that_does_not_answer_did_since_it_was_last_heard_is_lost_too(world: World) -> None:
+    connection = world.connect()
+    world.clock.now += connection.keepalive
+    world.recorder.collect()
+    world.clock.now += connection.timeout
+    world.recorder.collect()
+    assert not world.recorder.connected
+    world.clock.now += 2.5
+    world.connect()
+    assert world.counters.disconnected_seconds == connection.keepalive + connection.timeout + 2.5
+
+
+def test_a_connection_that_ended_while_nobody_read_may_have_ended_at_once(world: World) -> None:
+    connection = world.connect()
+    connection.asterisk.sendall(FIRST)
+    world.expect(BOUNDARY + FIRST)
+    world.clock.now += 7.5
+    world.recorder.collect()
+    connection.asterisk.sendall(SECOND)
+    connection.asterisk.close()
+    world.arrived(connection)
+    world.clock.now += 300  # frozen, or the disk was full
+    world.collect_until(lambda: not world.recorder.connected)
+    assert world.recorded == BOUNDARY + FIRST + SECOND
+    world.clock.now += 2.5
+    world.connect()
+    assert world.counters.disconnected_seconds == 302.5
+
+
+def test_a_connection_that_ended_between_two_processes_may_have_ended_with_the_first(world: World) -> None:
+    connection = world.connect()
+    connection.asterisk.sendall(FIRST)
+    world.expect(BOUNDARY + FIRST)
+    handed_over = world.store.hand_over()
+    world.recorder.close()
+    world.recorders.clear()
+    connection.asterisk.sendall(SECOND)
+    connection.asterisk.close()
+    world.now_ms += 60_000
+    world.recorder = next_process(world)
+    world.recorder.resume(handed_over)
+    world.collect_until(lambda: not world.recorder.connected)
+    assert world.recorded == BOUNDARY + FIRST + SECOND
+    world.clock.now += 2.5
+    world.now_ms += 2_500
+    world.connect()
+    assert world.counters.disconnected_seconds == 62.5
 
 
 def test_a_new_process_without_a_hand_over_says_it_too(
