@@ -160,6 +160,7 @@ class Recorder:
         if moved and self.disk_problem is not None:
             log.warning("the journal can be written again")
             self.disk_problem = None
+            self._keep_in_store()
         return moved > 0
 
     def resume(self, handed_over: dict[str, int]) -> bool:
@@ -377,12 +378,16 @@ class Recorder:
             log.error("there was no connection for %.1f s: what happened meanwhile is lost", seconds)
         self._lost_at = None
         self._empty_pipe()
-        if not connection.tls:
-            # Only now: a process that goes on with it must find the journal complete up to here.
-            for part, descriptor in zip(
-                STORED, (connection.socket.fileno(), self._pipe_out, self._pipe_in), strict=True
-            ):
-                self._store.keep(f"{made.target.key}-{part}", descriptor)
+        # Only now: a process that goes on with it must find the journal complete up to here.
+        self._keep_in_store()
+
+    def _keep_in_store(self) -> None:
+        """Put the connection into the store, and the pipe, if they are not there."""
+        connection = self._connection
+        if connection is not None and not connection.tls:
+            descriptors = connection.socket.fileno(), self._pipe_out, self._pipe_in
+            for part, descriptor in zip(STORED, descriptors, strict=True):
+                self._store.keep(f"{self._target.key}-{part}", descriptor)
 
     def _forget_stored(self) -> None:
         """Take the connection before out of the store, and the pipe, which has another name from now on."""

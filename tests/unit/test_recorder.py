@@ -611,9 +611,11 @@ def test_what_came_with_the_login_waits_for_a_full_disk(world: World) -> None:
     connection.asterisk.sendall(SECOND)
     world.collect_until(lambda: world.recorder.disk_problem is not None)
     assert world.recorded == BOUNDARY
+    assert world.store.kept == {}, "another process has not what came with the login"
     world.journal.full = False
     world.clock.now = world.recorder.deadline()
     world.expect(BOUNDARY + FIRST + SECOND)
+    assert set(world.store.kept) == {"main-socket", "main-pipe-in", "main-pipe-out"}
 
 
 def test_a_connection_that_could_not_be_noted_is_made_again(world: World) -> None:
