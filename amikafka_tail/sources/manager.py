@@ -218,9 +218,14 @@ class ManagerSource:
 
     def _open(self, addresses: list[tuple[int, Any]], remaining: Callable[[], float]) -> socket.socket:
         """Connect to the first address that accepts; the time left is divided among those left."""
-        failure: OSError = TimeoutError()
+        failure: OSError | None = None
         for left, (family, address) in zip(range(len(addresses), 0, -1), addresses, strict=True):
-            opened = socket.socket(family, socket.SOCK_STREAM)
+            try:
+                opened = socket.socket(family, socket.SOCK_STREAM)
+            except OSError as error:
+                # A name may have an IPv6 address where the kernel has no IPv6: the others say more.
+                failure = failure or error
+                continue
             try:
                 opened.settimeout(remaining() / left)
                 opened.connect(address)
@@ -228,6 +233,7 @@ class ManagerSource:
             except OSError as error:
                 opened.close()
                 failure = error
+        assert failure is not None, "a name has an address"
         if isinstance(failure, ConnectionRefusedError):
             raise SourceDisconnected(
                 "refuses connections: is Asterisk running, and is enabled = yes in manager.conf, with this"

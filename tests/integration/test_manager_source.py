@@ -129,6 +129,26 @@ def test_a_name_with_several_addresses_is_tried_to_the_end(
         assert connection.asterisk_version
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_an_address_of_a_kind_that_the_kernel_has_not_is_passed_over(
+    server: AmiServer, monkeypatch: pytest.MonkeyPatch, first: bool
+) -> None:
+    unknown = (12345, socket.SOCK_STREAM, 6, "", ("::1", 5038, 0, 0))
+
+    def look_up(_host: str, port: int, **_kind: object) -> list[tuple[object, ...]]:
+        known = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))
+        return [unknown, known] if first else [known, unknown]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    with connected(options(server, host="localhost")) as connection:
+        assert connection.asterisk_version
+    with pytest.raises(SourceDisconnected, match="refuses connections: is Asterisk running"):
+        ManagerSource(options(server, host="localhost", port=1)).connect()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_look_up, **_kind: [unknown])
+    with pytest.raises(SourceDisconnected, match="cannot be reached: Address family not supported"):
+        ManagerSource(options(server, host="localhost")).connect()
+
+
 def test_the_secret_file_is_read_again_at_each_login(server: AmiServer, tmp_path: Path) -> None:
     file = tmp_path / "secret"
     file.write_text("old\n")
