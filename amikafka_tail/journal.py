@@ -196,11 +196,19 @@ class Journal:
 
     def _make_room(self) -> None:
         while len(self._segments) > 1 and self.size + self._segment_bytes > self._max_bytes:
-            oldest = self._segments.pop(0)
+            oldest = self._segments[0]
+            with contextlib.suppress(FileNotFoundError):
+                oldest.opened()  # what was in it is counted when it is gone
+            self._delete_oldest()
             lost_from = max(oldest.start, self._released)
             if lost_from < oldest.end:
                 self.dropped.append(Dropped(lost_from, oldest.end, self._count_events(oldest, lost_from)))
-            oldest.delete()
+            oldest.rest()
+
+    def _delete_oldest(self) -> None:
+        # Its files first: where they cannot be deleted it is not given up, and can still be read.
+        self._segments[0].delete()
+        del self._segments[0]
 
     def _count_events(self, segment: Segment, position: int) -> int:
         """Count the events and responses that end in a segment at or after `position`, which is dropped."""
@@ -314,8 +322,11 @@ class Journal:
     def release(self, position: int) -> None:
         """Delete the segments of which nothing at or after `position` is needed any more."""
         self._released = position
-        while len(self._segments) > 1 and self._segments[0].end <= position:
-            self._segments.pop(0).delete()
+        # What cannot be deleted now is deleted later; on such a disk it is the writing that is complained of.
+        with contextlib.suppress(OSError):
+            while len(self._segments) > 1 and self._segments[0].end <= position:
+                self._segments[0].rest()
+                self._delete_oldest()
 
     def free(self, position: int) -> None:
         """Give the disk back what the oldest segment holds before `position`: for when the disk is full.

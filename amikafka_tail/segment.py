@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import struct
@@ -32,7 +33,7 @@ class Segment:
         self.start = start
         self._descriptors: tuple[int, int] | None = None
         self._create = os.O_CREAT if create else 0
-        fd, times_fd = self._opened()
+        fd, times_fd = self.opened()
         self._create = 0
         self.end = start + os.fstat(fd).st_size
         self.readable_from = start + _first_data(fd)
@@ -45,9 +46,9 @@ class Segment:
     @property
     def fd(self) -> int:
         """The descriptor of the file of bytes."""
-        return self._opened()[0]
+        return self.opened()[0]
 
-    def _opened(self) -> tuple[int, int]:
+    def opened(self) -> tuple[int, int]:
         """Return the descriptors of both files, opened now if they are not."""
         if self._descriptors is None:
             flags = os.O_RDWR | os.O_CLOEXEC
@@ -66,7 +67,7 @@ class Segment:
         """Return the moments that hold between two offsets, the first for `start` itself."""
         offsets, times = self._offsets, self._times
         if (loaded := len(offsets) * _MOVE.size) < self.times_size:
-            pairs = array("Q", os.pread(self._opened()[1], self.times_size - loaded, loaded))
+            pairs = array("Q", os.pread(self.opened()[1], self.times_size - loaded, loaded))
             offsets += pairs[::2]
             times += pairs[1::2]
         first = max(bisect_right(offsets, start) - 1, 0)
@@ -85,7 +86,7 @@ class Segment:
 
     def note(self, now_ms: int) -> None:
         """Note when the bytes came that are written next. Raises `OSError`."""
-        self.times_size += os.pwrite(self._opened()[1], _MOVE.pack(self.end, now_ms), self.times_size)
+        self.times_size += os.pwrite(self.opened()[1], _MOVE.pack(self.end, now_ms), self.times_size)
 
     def free(self, position: int) -> None:
         """Give the disk back what stands before an offset, where the file system can do that."""
@@ -102,10 +103,10 @@ class Segment:
             self._offsets, self._times = array("Q"), array("Q")
 
     def delete(self) -> None:
-        """Close and delete its files."""
-        self.rest()
+        """Delete its files. What is open can be read until `rest`. Raises `OSError`: then it is as it was."""
         self.path.unlink(missing_ok=True)
-        self.times_path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.times_path.unlink(missing_ok=True)
 
 
 def _first_data(fd: int) -> int:

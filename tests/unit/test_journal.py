@@ -476,6 +476,42 @@ def test_the_mark_of_a_connection_is_not_counted_as_an_event(journals: Journals)
     assert (first.start, first.events) == (0, 2)
 
 
+def read_only(_path: Path, **_options: bool) -> None:
+    raise OSError(errno.EROFS, "Read-only file system")
+
+
+def test_a_segment_that_cannot_be_deleted_is_not_given_up(
+    journals: Journals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = journals(segment_bytes=100, max_bytes=300)
+    for number in range(6):
+        journal.append(event(number, 50), NOW)
+    kept = everything(journal)
+    with monkeypatch.context() as disk:
+        disk.setattr(Path, "unlink", read_only)
+        for _ in range(5):
+            with pytest.raises(OSError, match="Read-only"):
+                journal.append(event(6, 50), NOW)
+    assert everything(journal) == kept
+    assert journal.dropped == []
+    journal.append(event(6, 50), NOW)
+    assert journal.dropped == [Dropped(0, 100, 2)]
+
+
+def test_what_is_delivered_and_cannot_be_deleted_is_deleted_later(
+    journals: Journals, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = journals(segment_bytes=100)
+    for number in range(6):
+        journal.append(event(number, 50), NOW)
+    with monkeypatch.context() as disk:
+        disk.setattr(Path, "unlink", read_only)
+        journal.release(250)
+    assert segments(directory) == [0, 100, 200]
+    journal.release(250)
+    assert segments(directory) == [200]
+
+
 # Moments.
 
 
