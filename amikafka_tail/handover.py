@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Iterable, MutableMapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 
 FIRST_DESCRIPTOR = 3
 
@@ -55,6 +55,16 @@ def take_descriptors(environment: MutableMapping[str, str]) -> dict[str, int]:
         os.set_inheritable(descriptor, False)
         taken[names[offset] if offset < len(names) else f"unnamed-{offset}"] = descriptor
     return taken
+
+
+def put_away(handed_over: Mapping[str, int], store: DescriptorStore) -> None:
+    """Close descriptors that are of no use here, and take them out of the store.
+
+    A connection that nobody reads would have Asterisk wait for it (docs/reliability.md).
+    """
+    for name, descriptor in handed_over.items():
+        os.close(descriptor)
+        store.drop(name)
 
 
 def whole(names: Iterable[str], parts: Sequence[str]) -> list[str]:

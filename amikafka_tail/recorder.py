@@ -24,7 +24,7 @@ from amikafka_tail.ami.pushing import Pushed
 from amikafka_tail.config.identity import Identity
 from amikafka_tail.connector import NOW_AND_THEN, SOON, Connector, Made, Target, hang_up, say_connected
 from amikafka_tail.errors import AlreadyLoggedIn, AmikafkaError, LoginRefused, SourceDisconnected
-from amikafka_tail.handover import DescriptorStore, whole
+from amikafka_tail.handover import DescriptorStore, put_away, whole
 from amikafka_tail.journal import Journal
 from amikafka_tail.metrics import Counters
 from amikafka_tail.sources.live import Connection, Filtered, LiveSource, Resumable
@@ -173,9 +173,7 @@ class Recorder:
         keys = whole(handed_over, STORED)
         key = own if own in keys else next(filter(self._is_of_my_kind, keys), own)
         mine = [handed_over.pop(f"{key}-{part}", -1) for part in STORED]
-        for name, descriptor in handed_over.items():
-            os.close(descriptor)
-            self._store.drop(name)
+        put_away(handed_over, self._store)
         identity = self._journal.identity_at(self._journal.end)
         source = self._target.source
         if -1 in mine or identity is None or not isinstance(source, Resumable):

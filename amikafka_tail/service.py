@@ -18,6 +18,7 @@ from amikafka_tail import __version__, build, logs, speedups
 from amikafka_tail.config.settings import Settings
 from amikafka_tail.dead_letters import DeadLetters
 from amikafka_tail.errors import AmikafkaError, ConfigError
+from amikafka_tail.handover import DescriptorStore, put_away, take_descriptors
 from amikafka_tail.intake import checkpoint_path, load_checkpoint, open_intake, refuse_other_kind
 from amikafka_tail.metrics import Counters
 from amikafka_tail.notify import Notifier
@@ -286,6 +287,7 @@ class Service:
 
 def wait_while_disabled(load: Callable[[], Settings]) -> Settings | None:
     """Wait for a reload that enables the service, then return its settings; `None` when told to stop."""
+    put_away(take_descriptors(os.environ), DescriptorStore(os.environ.get("NOTIFY_SOCKET")))
     notifier = Notifier()
     reloads = Reloads(os.environ)
     signals = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}

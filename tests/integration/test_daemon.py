@@ -77,6 +77,26 @@ def test_a_stop_delivers_first_and_stores_the_checkpoint(world: World) -> None:
     assert re.search(r"stopped: events=5000 lag_bytes=0", world.daemon.log)
 
 
+@pytest.mark.parametrize("reason", ["disabled", "files"])
+def test_a_connection_that_nobody_will_read_is_not_left_open(
+    world: World, tmp_path: Path, reason: str
+) -> None:
+    world.daemon = Daemon(tmp_path / "stored", world.configuration(), hand_over=True)
+    with contextlib.closing(world.daemon):
+        world.start()
+        world.daemon.stop()
+        assert len(world.daemon.manager.alive()) == 3
+        changed = world.configuration().replace(
+            "[general]", "[general]\nenabled = no" if reason == "disabled" else "[general]\nsource = spool"
+        )
+        world.daemon.configure(f"{changed}\n[spool]\ndirectory = @HERE@\n")
+        ready = len(world.daemon.manager.said("READY"))
+        world.daemon.start()
+        world.daemon.wait_for_word("READY", count=ready + 1)
+        world.daemon.wait_for(lambda: not world.daemon.manager.store, BOUND, "an empty store")
+        world.asterisk.wait_for_connections(0)
+
+
 # What systemd is told.
 
 
