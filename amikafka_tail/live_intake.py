@@ -165,11 +165,11 @@ class LiveIntake:
 
     def reload(self, settings: Settings) -> None:
         """Connect anew where the source has changed."""
-        previous, self._settings = self._settings, settings
-        if _connected_to(settings) != _connected_to(previous):
+        if _connected_to(settings) != _connected_to(self._settings):
             source = build.source(settings, self._registry)
             assert isinstance(source, LiveSource)
             self._recorder.replace_source(source, build.source_key(settings))
+        self._settings = settings
 
     def finish(self) -> None:
         """Record to the end of an event, then close the connection."""

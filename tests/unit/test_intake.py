@@ -11,6 +11,7 @@ from amikafka_tail import build, plugins
 from amikafka_tail.checkpoint import Checkpoint, DamagedCheckpoint, store
 from amikafka_tail.config import settings
 from amikafka_tail.config.identity import Identity
+from amikafka_tail.errors import PluginError
 from amikafka_tail.intake import LiveIntake, load_checkpoint
 from amikafka_tail.journal import Journal
 from amikafka_tail.metrics import Counters
@@ -130,3 +131,17 @@ def test_a_connection_belongs_to_the_filters_that_it_was_made_with(tmp_path: Pat
     assert moved.pushed == configuration(tmp_path, push).pushed
     # Where nothing is pushed, the lines are no matter of the connection.
     assert build.source_key(configuration(tmp_path, plain.replace("= A", "= B"))) == keys[0]
+
+
+def test_a_source_that_could_not_be_made_is_made_with_the_next_reload(
+    intake: LiveIntake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed = configuration(tmp_path, "[manager]\nport = 5040\n")
+    with monkeypatch.context() as broken:
+        broken.setattr(build, "source", lambda *_: (_ for _ in ()).throw(PluginError("not now")))
+        with pytest.raises(PluginError):
+            intake.reload(changed)
+    replaced: list[str] = []
+    monkeypatch.setattr(intake._recorder, "replace_source", lambda _source, key: replaced.append(key))
+    intake.reload(changed)
+    assert replaced == [build.source_key(changed)]
