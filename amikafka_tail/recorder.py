@@ -408,6 +408,8 @@ class Recorder:
             self._connector.pause(now)
             return
         delay = self._connector.pause(now, NOW_AND_THEN if isinstance(error, LoginRefused) else SOON)
+        if self._connection is None:
+            self.disk_problem = None  # nothing waits for the disk any more, and nobody knows how it is
         reason = str(error) if isinstance(error, AmikafkaError) else f"{type(error).__name__}: {error}"
         if reason == self.problem:
             log.debug("still no connection: %s", reason)

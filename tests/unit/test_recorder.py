@@ -631,6 +631,16 @@ def test_a_connection_that_could_not_be_noted_is_made_again(world: World) -> Non
     world.expect(BOUNDARY + FIRST)
 
 
+def test_a_disk_that_nothing_waits_for_hides_no_reason_why_there_is_no_connection(world: World) -> None:
+    world.journal.full = True
+    world.source.outcomes.put(world.connection())
+    world.collect_until(lambda: world.recorder.disk_problem is not None)
+    world.journal.full = False
+    world.clock.now += 60
+    world.fail(SourceDisconnected("Connection refused"))
+    assert (world.recorder.disk_problem, world.recorder.problem) == (None, "Connection refused")
+
+
 # TLS.
 
 
