@@ -418,7 +418,7 @@ def lock_directory(directory: Path) -> int:
 
 def _starts(directory: Path) -> list[int]:
     """Return the first offsets of the segments, oldest first."""
-    return sorted(int(path.stem) for path in directory.glob("*.log") if path.stem.isdigit())
+    return sorted(int(path.stem) for path in directory.glob("[0-9]" * 20 + ".log"))
 
 
 def _forget_from(connections: list[_Connection], offset: int) -> None:

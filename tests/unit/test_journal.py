@@ -250,6 +250,7 @@ def test_other_files_do_not_disturb(journals: Journals, directory: Path) -> None
     journals.close(journals())
     (directory / "notes.log").write_text("mine")
     (directory / "00000000000000000000.log.bak").write_text("mine")
+    (directory / "1.log").write_text("mine")
     assert everything(journals()) == b""
 
 
