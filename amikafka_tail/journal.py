@@ -320,13 +320,18 @@ class Journal:
         return tail if dropped_until == position else b""
 
     def release(self, position: int) -> None:
-        """Delete the segments of which nothing at or after `position` is needed any more."""
+        """Delete the segments of which nothing at or after `position` is needed any more.
+
+        Who the Asterisk was before that is not known from then on.
+        """
         self._released = position
         # What cannot be deleted now is deleted later; on such a disk it is the writing that is complained of.
         with contextlib.suppress(OSError):
             while len(self._segments) > 1 and self._segments[0].end <= position:
                 self._segments[0].rest()
                 self._delete_oldest()
+        if (needed := bisect_right(self._connections, position, key=itemgetter(0)) - 1) > 0:
+            del self._connections[:needed]
 
     def free(self, position: int) -> None:
         """Give the disk back what the oldest segment holds before `position`: for when the disk is full.

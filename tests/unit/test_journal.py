@@ -745,6 +745,20 @@ def test_a_damaged_note_spoils_no_other(journals: Journals, directory: Path, lin
     assert [again.identity_at(position) for position in (0, 5)] == [PBX, UPGRADED]
 
 
+def test_connections_that_ended_before_what_is_delivered_take_no_memory(journals: Journals) -> None:
+    journal = journals(segment_bytes=10_000)
+    for _ in range(100):
+        journal.begin_connection(PBX, NOW)
+    journal.begin_connection(UPGRADED, NOW)
+    last = journal.end - len(BOUNDARY)
+    assert journal.connection_in(0, last) == 0
+    journal.release(last - 1)
+    assert [journal.identity_at(at) for at in (last - 1, last)] == [PBX, UPGRADED]
+    journal.release(journal.end)
+    assert journal.connection_in(0, journal.end) == last
+    assert journal.identity_at(journal.end) == UPGRADED
+
+
 def test_connections_that_ended_before_the_oldest_byte_are_forgotten(
     journals: Journals, directory: Path
 ) -> None:
