@@ -132,7 +132,7 @@ class FileIntake:
         """Return when to look again."""
         return self._look_at
 
-    def release(self, position: int) -> None:
+    def release(self, position: int, *, stored: int) -> None:  # noqa: ARG002 - files stay, whatever is stored
         """Note what is delivered."""
         self._reader.release(position)
         self._released = position

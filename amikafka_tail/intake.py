@@ -83,8 +83,8 @@ class Intake(Protocol):
         """Return when `collect` has to be called at the latest, on the monotonic clock."""
         ...
 
-    def release(self, position: int) -> None:
-        """Everything before an offset is delivered."""
+    def release(self, position: int, *, stored: int) -> None:
+        """Everything before an offset is delivered, and before `stored` the checkpoint file says so."""
 
     def checkpoint(self, position: int) -> Checkpoint:
         """Return what to store once everything before `position`, the end of a chunk, is delivered."""

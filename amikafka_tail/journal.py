@@ -319,15 +319,17 @@ class Journal:
         dropped_until, tail = self._dropped_tail
         return tail if dropped_until == position else b""
 
-    def release(self, position: int) -> None:
-        """Delete the segments of which nothing at or after `position` is needed any more.
+    def release(self, position: int, *, stored: int | None = None) -> None:
+        """Delete the segments of which nothing at or after `position` is needed any more, nor after `stored`.
 
-        Who the Asterisk was before that is not known from then on.
+        That is where the next process will begin, if this one is killed; `None` where it does not matter. Who
+        the Asterisk was before `position` is not known from then on.
         """
         self._released = position
+        needed_from = position if stored is None else min(position, stored)
         # What cannot be deleted now is deleted later; on such a disk it is the writing that is complained of.
         with contextlib.suppress(OSError):
-            while len(self._segments) > 1 and self._segments[0].end <= position:
+            while len(self._segments) > 1 and self._segments[0].end <= needed_from:
                 self._segments[0].rest()
                 self._delete_oldest()
         if (needed := bisect_right(self._connections, position, key=itemgetter(0)) - 1) > 0:

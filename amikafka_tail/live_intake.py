@@ -123,11 +123,13 @@ class LiveIntake:
         """Return when the recorder has to be called."""
         return self._recorder.deadline()
 
-    def release(self, position: int) -> None:
+    def release(self, position: int, *, stored: int) -> None:
         """Delete what is delivered, tell what the journal had to give up."""
-        # Even before the checkpoint is stored: on a full disk it can only be stored after this.
-        self._journal.release(position)
-        if self._recorder.disk_problem is not None:
+        if self._recorder.disk_problem is None:
+            self._journal.release(position, stored=stored)
+        else:
+            # Even before the checkpoint is stored: on a full disk it can only be stored after this.
+            self._journal.release(position)
             self._journal.free(position)
         for dropped in self._journal.dropped:
             self._counters.lost += dropped.events

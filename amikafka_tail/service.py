@@ -156,7 +156,7 @@ class Service:
     def _release(self) -> None:
         """Let go what is delivered; from here on the checkpoint may say so."""
         position = self._pipeline.ledger.position
-        self._intake.release(position)
+        self._intake.release(position, stored=self._syncer.stored)
         if position != self._released.offset:
             self._released = self._intake.checkpoint(position)
 

@@ -84,6 +84,30 @@ def test_later_offsets_are_this_process_own(intake: LiveIntake) -> None:
     assert names(intake, intake.checkpoint(after_c), more) == [b"Event: D"]
 
 
+def test_what_is_delivered_is_kept_until_the_checkpoint_says_so(intake: LiveIntake) -> None:
+    intake._journal.append(b"ort" + END, 0)
+    intake._journal.roll()
+    delivered = intake.end
+    intake._journal.append(b"Event: D" + END, 0)
+    intake.release(delivered, stored=0)
+    # Killed now: the next process begins at 0.
+    chunks = iter(intake.reader_at(0).read, None)
+    found = [event.raw for chunk in chunks for event in chunk.events]  # type: ignore[union-attr]
+    assert found == [b"Event: A", b"Event: B", b"Event: C cut short", b"Event: D"]
+    intake.release(delivered, stored=delivered)
+    assert intake.held == len(b"Event: D" + END)
+
+
+def test_a_full_disk_gets_what_is_delivered_before_the_checkpoint_says_so(intake: LiveIntake) -> None:
+    intake._journal.append(b"ort" + END, 0)
+    intake._journal.roll()
+    delivered = intake.end
+    intake._journal.append(b"Event: D" + END, 0)
+    intake._recorder.disk_problem = "No space left on device"
+    intake.release(delivered, stored=0)
+    assert intake.held == len(b"Event: D" + END)
+
+
 def test_a_damaged_checkpoint_stops_no_live_source(
     tmp_path: Path, configured: settings.Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
