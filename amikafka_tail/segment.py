@@ -67,7 +67,7 @@ class Segment:
         """Return the moments that hold between two offsets, the first for `start` itself."""
         offsets, times = self._offsets, self._times
         if (loaded := len(offsets) * _MOVE.size) < self.times_size:
-            pairs = array("Q", os.pread(self.opened()[1], self.times_size - loaded, loaded))
+            pairs = array("Q", _pread(self.opened()[1], self.times_size - loaded, loaded, self.times_path))
             offsets += pairs[::2]
             times += pairs[1::2]
         first = max(bisect_right(offsets, start) - 1, 0)
@@ -82,7 +82,7 @@ class Segment:
     def read(self, position: int, size: int) -> bytes:
         """Return up to `size` bytes at `position`; none where the segment has none."""
         size = min(size, self.end - position)
-        return os.pread(self.fd, size, position - self.start) if size > 0 else b""
+        return _pread(self.fd, size, position - self.start, self.path) if size > 0 else b""
 
     def note(self, now_ms: int) -> None:
         """Note when the bytes came that are written next. Raises `OSError`."""
@@ -107,6 +107,14 @@ class Segment:
         self.path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self.times_path.unlink(missing_ok=True)
+
+
+def _pread(fd: int, size: int, offset: int, path: Path) -> bytes:
+    try:
+        return os.pread(fd, size, offset)
+    except OSError as error:
+        error.filename = str(path)  # it ends the daemon, whose last words are what file it was
+        raise
 
 
 def _first_data(fd: int) -> int:

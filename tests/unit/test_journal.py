@@ -143,6 +143,21 @@ def test_bytes_are_moved_from_a_pipe(journals: Journals, pipe: tuple[int, int]) 
     assert everything(journal) == b"from Asterisk, and more"
 
 
+def test_a_disk_that_cannot_be_read_says_where(
+    journals: Journals, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_arguments: int) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    journal = journals()
+    journal.append(b"first", NOW)
+    monkeypatch.setattr(os, "pread", broken)
+    with pytest.raises(OSError, match=rf"Input/output error: '{directory}/{0:020d}.log'"):
+        journal.read(0, 5)
+    with pytest.raises(OSError, match=rf"Input/output error: '{directory}/{0:020d}.times'"):
+        journal.moments(0, 5)
+
+
 def test_spliced_and_appended_bytes_keep_their_order(journals: Journals, pipe: tuple[int, int]) -> None:
     journal = journals(segment_bytes=7)
     for number in range(10):
