@@ -113,6 +113,31 @@ def test_nothing_is_left_behind(native: Any) -> None:
         work()
 
 
+@pytest.mark.parametrize("size", [0, 5000])
+def test_blocks_that_change_while_events_are_made_of_them_do_no_harm(native: Any, size: int) -> None:
+    """Up to Python 3.11 garbage is collected wherever memory is asked for, and whoever is told runs then."""
+    blocks = [b"Event: %d" % number for number in range(100)]
+
+    def change(_phase: str, _info: object) -> None:
+        gc.callbacks.remove(change)
+        blocks[:] = [b"Event: other"] * size
+
+    before = gc.get_threshold()
+    gc.collect()
+    gc.callbacks.append(change)
+    gc.set_threshold(20)
+    try:
+        made = native.plain_events(Event, blocks, 0, CAPTURED_MS)
+    finally:
+        gc.set_threshold(*before)
+        while change in gc.callbacks:
+            gc.collect()
+    raws = [each.raw for each in made]
+    plain = sum(raw != b"Event: other" for raw in raws)
+    assert raws[:plain] == [b"Event: %d" % number for number in range(plain)]
+    assert len(raws) in (100, max(plain, size))
+
+
 def test_a_list_of_events_can_be_collected(native: Any) -> None:
     class Holding(Event):
         __slots__ = ("__weakref__",)

@@ -32,25 +32,27 @@ static PyObject *event_of(PyTypeObject *type, PyObject *const *slots, PyObject *
 	return event;
 }
 
+/* Memory for an event may be had by collecting garbage first, which can run code that changes the list: it is asked
+ * for its size and its next block anew each time, as a loop in Python does.
+ */
 static PyObject *events_of(PyTypeObject *type, PyObject *const *slots, PyObject *blocks, long long position,
 	PyObject *captured_ms)
 {
-	PyObject *events = PyList_New(PyList_GET_SIZE(blocks));
+	PyObject *events = PyList_New(0);
 	for (Py_ssize_t i = 0; events && i < PyList_GET_SIZE(blocks); i++) {
-		PyObject *block = PyList_GET_ITEM(blocks, i);
-		if (!is_plain(block)) {
+		if (!is_plain(PyList_GET_ITEM(blocks, i))) {
 			Py_DECREF(events);
 			Py_RETURN_NONE;
 		}
-		PyObject *at = PyLong_FromLongLong(position);
+		PyObject *block = Py_NewRef(PyList_GET_ITEM(blocks, i)), *at = PyLong_FromLongLong(position);
 		PyObject *event = at ? event_of(type, slots, (PyObject *[]){block, at, captured_ms}) : NULL;
-		Py_XDECREF(at);
-		if (!event) {
-			Py_DECREF(events);
-			return NULL;
+		if (!event || PyList_Append(events, event)) {
+			Py_CLEAR(events);
 		}
-		PyList_SET_ITEM(events, i, event);
 		position += PyBytes_GET_SIZE(block) + LENGTH(end);
+		Py_XDECREF(event);
+		Py_XDECREF(at);
+		Py_DECREF(block);
 	}
 	return events;
 }
