@@ -26,6 +26,8 @@ SEQUENCE_NUMBER = b"\r\nSequenceNumber: "
 SEQUENCE_WINDOW = 256
 """How far numbers may come out of their order, in events."""
 NOT_EVENTS = (b"Response: ", b"Asterisk Call Manager/")
+NO_TEXT = b"\r\n\0"
+"""What may stand before an event: NULs are the rest of a page that a full disk was given back."""
 
 PlainEvents = Callable[[list[bytes], int, int], "list[Event] | None"]
 
@@ -150,15 +152,22 @@ class StreamReader:
     def again(self, start: int, end: int) -> Iterator[tuple[Event, Identity | None]]:
         """Return the events of a chunk once more, fewer where its bytes are gone."""
         data = b""
+        moments: deque[Moment] = deque()
         if self._stream.next_readable(start) == start:
             while missing := end - start - len(data):
-                more = self._stream.read(start + len(data), missing)
+                at = start + len(data)
+                more = self._stream.read(at, missing)
                 if not more:
                     break
                 data += more
+                moments += self._stream.moments(at, at + len(more))
+        captured_ms = 0
         for block in Framer(start).feed(data):
-            if block.startswith(EVENT) and 0 not in block:
-                yield Event(block, start), self._stream.identity_at(start)
+            while moments and moments[0].offset <= start:
+                captured_ms = moments.popleft().captured_ms
+            text = block.lstrip(NO_TEXT)
+            if text.startswith(EVENT) and 0 not in text:
+                yield Event(text, start, captured_ms), self._stream.identity_at(start)
             start += len(block) + len(END)
 
     def _chunks(self, blocks: list[bytes], start: int, end: int) -> Iterator[Chunk]:
@@ -246,8 +255,7 @@ class StreamReader:
         return missing
 
     def _odd_block(self, block: bytes, at: int, *, torn: bool = False) -> Iterator[Event | Unpublishable]:
-        # NULs in front are the rest of a page that a full disk was given back.
-        text = block.lstrip(b"\r\n\0")
+        text = block.lstrip(NO_TEXT)
         if text.startswith(NOT_EVENTS) or not text.strip():
             return
         if torn:

@@ -131,8 +131,9 @@ class FilesReader:
         if begun is not None:
             file = LogFile(begun[1])
             found = LogFramer(start - begun[0]).feed(file.read_at(start - begun[0], end - start))
+            events = list(self._make.again(found, file, begun[0]))
             file.close()
-            for event in self._make.again(found, begun[0]):
+            for event in events:
                 yield event, self._identity
 
     def close(self) -> None:

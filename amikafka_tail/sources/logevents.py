@@ -53,17 +53,19 @@ class LogEvents:
                 if is_copy:
                     self._losses.copy(position)
                     continue
-            captured_ms = 0
-            if TIMESTAMP not in raw:
-                captured_ms = self._times.milliseconds(each.logged_at, file.modified_ns // 1_000_000)
-            yield Event(each.raw if self._keep else raw, position, captured_ms)
+            yield self._event(each, raw, position, file)
 
-    def again(self, found: list[Found], distance: int) -> Iterator[Event]:
+    def again(self, found: list[Found], file: LogFile, distance: int) -> Iterator[Event]:
         """Return the events of a read once more, copies included."""
         for each in found:
             if not each.torn:
-                raw = each.raw if self._keep else debug_headers(each.raw)[0]
-                yield Event(raw, each.position + distance)
+                yield self._event(each, debug_headers(each.raw)[0], each.position + distance, file)
+
+    def _event(self, found: Found, raw: bytes, position: int, file: LogFile) -> Event:
+        captured_ms = 0
+        if TIMESTAMP not in raw:
+            captured_ms = self._times.milliseconds(found.logged_at, file.modified_ns // 1_000_000)
+        return Event(found.raw if self._keep else raw, position, captured_ms)
 
     def _warn_unnumbered(self, found: Found, file: LogFile) -> None:
         if not self._warned and found.logged_at:

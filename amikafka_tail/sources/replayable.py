@@ -66,7 +66,10 @@ class Reader(Protocol):
         """
 
     def again(self, start: int, end: int) -> Iterator[tuple[Event, Identity | None]]:
-        """Return the events of a chunk once more, fewer where its bytes are gone. Disturbs no `read`."""
+        """Return the events of a chunk once more, fewer where its bytes are gone. Disturbs no `read`.
+
+        Each is as it was, its time too: a message that Kafka refused is known by what it was made of.
+        """
         ...
 
 

@@ -251,7 +251,7 @@ class SpoolReader:
                 file = spooled.file
                 framer = LogFramer(start - spooled.start, file.framer.form)
                 found = framer.feed(file.read_at(start - spooled.start, end - start))
-                for event in self._make.again(found, spooled.start):
+                for event in self._make.again(found, file, spooled.start):
                     yield event, self._identity
 
     def release(self, position: int) -> None:

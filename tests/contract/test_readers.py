@@ -25,6 +25,7 @@ from amikafka_tail.sources.spool import SpoolOptions, SpoolReader
 
 EVENTS = 40
 SMALL = 700
+NOW = 1_795_426_158_000
 NOBODY = Identity(entity_id="x", system_name="", asterisk_version="", hostname="vm")
 Make = Callable[[Path, ExitStack], Reader]
 
@@ -44,8 +45,8 @@ def journal(directory: Path, opened: ExitStack) -> Reader:
     opened.enter_context(closing(made))
     for number in range(EVENTS):
         if number % 15 == 0:
-            made.begin_connection(NOBODY, 0)
-        made.append(event(number), 0)
+            made.begin_connection(NOBODY, NOW + number)
+        made.append(event(number), NOW + number)
     return StreamReader(made, 0, counters=Counters())
 
 
@@ -185,4 +186,8 @@ def test_a_chunk_gives_its_events_again(make: Callable[[], Reader]) -> None:
     for chunk, events in chunks(reader):
         again = [event for event, _ in reader.again(chunk.start, chunk.end)]
         wanted = [each for each in events if isinstance(each, Event)]
-        assert [(each.position, each.raw) for each in again] == [(each.position, each.raw) for each in wanted]
+        # Its moment too: formats may tell it, and a message that was refused is known by its value.
+        assert [(each.position, each.raw, each.captured_ms) for each in again] == [
+            (each.position, each.raw, each.captured_ms) for each in wanted
+        ]
+        assert all(each.captured_ms for each in again)

@@ -884,6 +884,27 @@ def test_a_refused_message_from_before_another_connection_is_found(world: World)
     assert world.broker.values == [b"pbx " + event(0), b"upgraded " + event(2)]
 
 
+def test_a_refused_message_is_found_behind_an_empty_line_too_many(world: World) -> None:
+    world.write(stream(event(0), b"\r\n" + event(1), event(2)))
+    world.broker.fails = lambda sent: REFUSED if sent.value == event(1) else None
+    world.run(world.pipeline())
+    (letter,) = world.dead
+    assert (letter["event"].encode(), letter["position"]) == (event(1), len(stream(event(0))))
+
+
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("segment_bytes", [100, 1 << 20])
+def test_a_refused_message_that_tells_when_it_was_captured_is_found(world: World, segment_bytes: int) -> None:
+    world.reopen_journal(segment_bytes=segment_bytes, max_bytes=1 << 30)
+    world.render = lambda each: b"%d " % each.captured_ms + each.raw
+    data = stream(*(event(number) for number in range(10)))
+    for begin in range(0, len(data), 25):
+        world.write(data[begin : begin + 25], NOW + begin)
+    world.broker.fails = lambda sent: REFUSED if sent.value[14:] in (event(3), event(8)) else None
+    world.run(world.pipeline())
+    assert [letter["event"].encode() for letter in world.dead] == [event(3), event(8)]
+
+
 def test_a_refused_message_that_cannot_be_found_costs_no_other_event(world: World) -> None:
     times = iter(range(1000))
     world.render = lambda each: b"%d " % next(times) + each.raw

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from amikafka_tail import reader as reader_module
+from amikafka_tail.ami.event import Event
 from amikafka_tail.ami.framing import END
 from amikafka_tail.checkpoint import Checkpoint, unpack
 from amikafka_tail.config.identity import Identity
@@ -31,6 +32,7 @@ NOBODY = Identity(entity_id="x", system_name="", asterisk_version="", hostname="
 REFUSED = KafkaError(KafkaError.POLICY_VIOLATION)
 TIMED_OUT = KafkaError(KafkaError._MSG_TIMED_OUT)
 BOUND = 20.0
+NOW = 1_795_426_158_000
 
 
 class Message:
@@ -139,6 +141,7 @@ class World:
         self.journal = Journal(directory / "journal", segment_bytes=1 << 20, max_bytes=1 << 30)
         self.dead_letters = DeadLetters(directory / "dead-letter.jsonl")
         self.keeps: Callable[[bytes], bool] = lambda _raw: True
+        self.render: Callable[[Event], bytes] = lambda each: each.raw
         self.gap_events = False
         self._written = 0
 
@@ -158,7 +161,7 @@ class World:
                 topic="t",
                 format_name="raw",
                 choose=lambda event: event if self.keeps(event.raw) else None,
-                route=lambda _: Route(lambda each: (None, [], 0), lambda each: each.raw),
+                route=lambda _: Route(lambda each: (None, [], 0), self.render),
                 fallback=NOBODY,
                 gap_events=self.gap_events,
             ),
@@ -178,7 +181,7 @@ class World:
     def write(self, count: int) -> list[bytes]:
         events = [b"Event: A\r\nNumber: %d" % (self._written + number) for number in range(count)]
         self._written += count
-        self.journal.append(b"".join(event + END for event in events), 0)
+        self.journal.append(b"".join(event + END for event in events), NOW)
         return events
 
     def turn(self, pipeline: Pipeline) -> None:
@@ -279,6 +282,17 @@ def test_a_message_that_is_refused_for_ever_is_left_out_of_the_next_attempt(worl
     del events[7]
     assert world.kafka.events == events
     assert len(world.dead_letters.path.read_text().splitlines()) == 1
+
+
+def test_a_refused_message_that_tells_when_it_was_captured_is_left_out_too(world: World) -> None:
+    world.render = lambda each: b"%d " % each.captured_ms + each.raw
+    world.kafka.fails = lambda value: REFUSED if value.endswith(b"Number: 7") else None
+    events = world.write(100)
+    world.run(world.pipeline())
+    refused = events.pop(7)
+    assert world.kafka.events == [b"%d " % NOW + event for event in events]
+    (letter,) = world.dead_letters.path.read_text().splitlines()
+    assert json.loads(letter)["event"].encode() == refused
 
 
 def test_a_refused_message_is_known_though_the_one_behind_it_fails_first(world: World) -> None:
