@@ -286,6 +286,17 @@ def test_the_time_is_the_events_own_else_the_lines_else_the_files(world: World) 
     assert by_file.captured_ms == int(world.path.stat().st_mtime * 1000)
 
 
+def test_a_timestamp_that_is_not_asterisks_own_is_not_the_time(world: World) -> None:
+    line = b"[2026-11-23 09:30:23.739] VERBOSE[1] manager.c: <-- Examining AMI event (1): -->\n"
+    text = b"Event: UserEvent\r\nPrivilege: user,all\r\n%bUserEvent: A\r\nTimestamp: 1.5\r\n\r\n\n"
+    numbered = b"SequenceNumber: 1\r\nFile: a.c\r\nLine: 1\r\nFunc: f\r\n"
+    world.write(line + text % b"" + line + text % numbered + line + text % b"Timestamp: soon\r\n")
+    chunk = world.reader.read()
+    assert chunk is not None
+    by_line = int(datetime(2026, 11, 23, 9, 30, 23, 739000).timestamp() * 1000)
+    assert [each.happened_ms for each in chunk.events if isinstance(each, Event)] == [by_line] * 3
+
+
 def test_values_that_are_not_utf_8_are_kept(world: World) -> None:
     world.write(block(0).replace(b"Number: 0", b"Number: 0\r\nName: Zo\xeb"))
     chunk = world.reader.read()
