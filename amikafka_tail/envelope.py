@@ -16,6 +16,8 @@ TIMESTAMP = b"\r\nTimestamp: "
 DOT = ord(".")
 MAX_KINDS = 2048
 """Kinds of events remembered before starting afresh: a dialplan can make up event names without end."""
+SMALLEST, LARGEST = -(2**63), 2**63 - 1
+"""What Kafka's timestamp, in ms, has room for."""
 # Channel events write Linkedid, CEL writes LinkedID.
 _KEY_HEADERS = {
     "linkedid": (b"Linkedid", b"LinkedID", b"Uniqueid", b"UniqueID"),
@@ -43,8 +45,9 @@ def envelopes(
     """Make the function that returns an event's key, headers and timestamp in ms since the epoch.
 
     The headers are app_ami_kafka's, in its order. The moment is the event's own `Timestamp` where Asterisk
-    put one (`timestampevents`, the line right after Privilege), else the time of capture. The returned list
-    of headers is shared between calls and must not be changed.
+    put one (`timestampevents`, the line right after Privilege), else the time of capture: one that is no
+    integer of 64 bits raises `TypeError` or `OverflowError`. The returned list of headers is shared between
+    calls and must not be changed.
 
     `key` is `event`, `linkedid`, `uniqueid`, `none` or a header's name; where an event has no such header its
     name is the key. In `counts` each call is counted.
@@ -103,6 +106,11 @@ def _envelope(
                 moment = int(digits) // 1000
             else:
                 moment = milliseconds(stamp, moment)
+        # A plugin may have made this event, and the producer has no answer to a moment that it cannot take.
+        if not isinstance(moment, int):
+            raise TypeError(f"the time of an event is of the type {type(moment).__name__}, not int")
+        if not SMALLEST <= moment <= LARGEST:
+            raise OverflowError("the time of an event has more than 64 bits")
         kind.count[0] += 1
         second = moment // 1000
         if kind.second != second:

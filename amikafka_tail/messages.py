@@ -73,6 +73,11 @@ def _chooser(name: str, keep: Filter) -> Callable[[Event], Event | None]:
         if not isinstance(verdict, Event):
             error = TypeError(f"the filter returned {type(verdict).__name__}, not bool, Event or None")
             raise FilterFailed(name) from error
-        return Event(verdict.raw, event.position, verdict.captured_ms or event.captured_ms)
+        captured_ms = verdict.captured_ms or event.captured_ms
+        if type(verdict.raw) is not bytes or type(captured_ms) is not int:
+            kinds = f"{type(verdict.raw).__name__} and {type(captured_ms).__name__}"
+            wrong = TypeError(f"the filter returned an event of {kinds}, not of bytes and int")
+            raise FilterFailed(name) from wrong
+        return Event(verdict.raw, event.position, captured_ms)
 
     return choose

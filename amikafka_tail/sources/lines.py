@@ -14,6 +14,9 @@ from amikafka_tail.sources.logs import FollowedLogs, LogOptions
 from amikafka_tail.sources.losses import Losses
 from amikafka_tail.sources.replayable import Unpublishable
 
+MOST_BITS = 63
+"""Of a time in ms: Kafka has no room for more."""
+
 
 class LineLogOptions(LogOptions):
     """What every source of lines can be told. A plugin's own options are a subclass of this."""
@@ -103,6 +106,8 @@ class _Lines:
                 if said is not None and type(said.raw) is not bytes:
                     raise TypeError(f"the event is of the type {type(said.raw).__name__}, not bytes")
                 happened_ms = None if said is None or said.happened_ms is None else int(said.happened_ms)
+                if happened_ms is not None and happened_ms.bit_length() > MOST_BITS:
+                    raise ValueError("the event has a time that no clock shows")
             except Exception as error:
                 why = str(error) if type(error) is ValueError else "".join(format_exception(error))
                 yield Unpublishable(line.raw, position, f"{file.path}: {why}", "malformed")

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from amikafka_tail.ami.event import Event
 from amikafka_tail.config.identity import Identity
 from amikafka_tail.envelope import MAX_KINDS, envelopes
+from amikafka_tail.metrics import KindCounts
 
 pytestmark = pytest.mark.usefixtures("twin")
 PBX = Identity(entity_id="00:11:22:33:44:55", system_name="pbx-01", asterisk_version="22.10.1", hostname="vm")
@@ -174,6 +177,22 @@ def test_a_clock_that_is_before_the_epoch_gives_the_second_that_it_is_in() -> No
     for captured_ms, second in ((-1, b"-1"), (-1000, b"-1"), (-1001, b"-2"), (0, b"0"), (999, b"0")):
         _, headers, moment_ms = envelopes(PBX, "json")(hangup(captured_ms=captured_ms))
         assert (dict(headers)["timestamp"], moment_ms) == (second, captured_ms)
+
+
+@pytest.mark.parametrize(
+    "captured_ms", [None, "1", 1.0, CAPTURED + 0.5, 2**63, -(2**63) - 1, 10**22], ids=repr
+)
+def test_a_time_that_kafka_has_no_room_for_is_an_error_and_is_not_counted(
+    captured_ms: Any,
+) -> None:
+    counts = KindCounts()
+    envelope = envelopes(PBX, "json", counts=counts)
+    for moment_ms in (CAPTURED, 2**63 - 1, -(2**63)):
+        assert envelope(hangup(captured_ms=moment_ms))[2] == moment_ms
+        with pytest.raises((TypeError, OverflowError)):
+            envelope(hangup(captured_ms=captured_ms))
+    assert counts.most() == [("Hangup", "call", 3)]
+    assert envelope(hangup(b"Timestamp: 5.25", captured_ms=captured_ms))[2] == 5250
 
 
 def test_the_timestamp_header_is_the_whole_second_of_the_moment() -> None:

@@ -1020,6 +1020,20 @@ def test_what_a_filter_returns_that_is_no_verdict_goes_to_the_dead_letters(
     assert world.counters.filtered == 0
 
 
+@pytest.mark.parametrize(
+    "made",
+    [Event("text", 0, NOW), Event(bytearray(b"Event: A"), 0, NOW), Event(b"Event: A", 0, NOW + 0.5)],  # type: ignore[arg-type]
+)
+def test_an_event_that_a_filter_returns_and_that_is_none_goes_to_the_dead_letters(
+    world: World, made: Event
+) -> None:
+    world.filters = [("loose", lambda each: made if each.get("Number") == "0" else True)]
+    world.write(stream(event(0), event(1)))
+    world.run(world.pipeline())
+    assert world.broker.values == [event(1)]
+    assert [(letter["plugin"], letter["event"].encode()) for letter in world.dead] == [("loose", event(0))]
+
+
 def test_a_format_may_add_headers_of_its_own(world: World) -> None:
     world.render = lambda each: Payload(each.raw, (("content-type", b"text/plain"),))
     world.write(stream(event(0), event(1)))

@@ -125,6 +125,7 @@ def fail_with_index(line: bytes) -> LineEvent:
         (fail_with_index, "IndexError: list index out of range"),
         (lambda line: LineEvent("text", None), "TypeError: the event is of the type str, not bytes"),  # type: ignore[arg-type]
         (lambda line: 1, "AttributeError"),
+        (lambda line: LineEvent(b"Event: A", 10**22), "ValueError: the event has a time that no clock shows"),
         (lambda line: LineEvent(b"Event: A", "soon"), "ValueError: invalid literal"),  # type: ignore[arg-type]
     ],
 )
