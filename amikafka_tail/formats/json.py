@@ -26,6 +26,8 @@ OWN_LINES = frozenset({"Timestamp", "SequenceNumber", "File", "Line", "Func"})
 MAX_NAMES = 512
 MAX_SHAPES = 8
 MAX_LESSONS = 64
+MAX_LINES = 256
+"""What it costs to learn a shape grows with the square of its lines, and an event may have 700,000."""
 
 # jansson's dump.c, whose hexadecimal digits are capitals; DEL and all beyond ASCII stand as they are.
 _ESCAPES = {code: f"\\u{code:04X}" for code in range(0x20)} | {
@@ -82,7 +84,7 @@ class _Shapes:
         self._lessons = 0
 
     def learn(self, lines: list[bytes], options: JsonOptions, identity: Identity) -> None:
-        if self._lessons >= MAX_LESSONS:
+        if self._lessons >= MAX_LESSONS or len(lines) > MAX_LINES:
             return
         names = tuple(split_line(line)[0] for line in lines)
         if names not in self._seen:
@@ -165,14 +167,15 @@ def _exact(options: JsonOptions, identity: Identity) -> Callable[[Event], bytes]
             if name not in PROTECTED:
                 own_lines = own_lines and name in OWN_LINES
                 if keep_all and name in members:
-                    values = repeated.setdefault(name, [members[name]])
-                    values.append(quoted)
-                    quoted = f"[{','.join(values)}]"
-                members[name] = quoted
+                    repeated.setdefault(name, [members[name]]).append(quoted)
+                else:
+                    members[name] = quoted
             elif name not in members and (name == "Privilege" or (name == "SystemName" and own_lines)):
                 members[name] = quoted
             elif quoted != members.get(name):
                 forged.setdefault(name, []).append(quoted)
+        for name, values in repeated.items():
+            members[name] = f"[{','.join(values)}]"
         for name, values in forged.items():
             free = (f"{name}[{number}]" for number in itertools.count(2))
             for quoted in values:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -290,6 +291,20 @@ def test_made_up_names_of_events_and_headers_are_rendered_without_end() -> None:
         event = Event(b"Event: E%d\r\nK%d: %d" % (number, number, number))
         expected = b'{"Event":"E%d","EntityID":"00:11:22:33:44:55","K%d":"%d"}' % ((number,) * 3)
         assert render(event) == render(event) == expected
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("duplicates", ["last", "list"])
+@pytest.mark.parametrize("name", [b"X", b"X%d"])
+def test_very_many_lines_take_a_moment_and_not_minutes(name: bytes, duplicates: Any) -> None:
+    lines = [(name % number if b"%" in name else name) + b": %d" % number for number in range(100_000)]
+    raw = b"\r\n".join([b"Event: A", *lines])
+    found = json.loads(rendered(raw, JsonOptions(duplicates=duplicates)))
+    values = [str(number) for number in range(100_000)]
+    if b"%" in name:
+        assert list(found.values())[3:] == values
+    else:
+        assert found["X"] == (values if duplicates == "list" else values[-1])
 
 
 def test_an_encoding_that_does_not_exist_is_refused() -> None:
