@@ -106,11 +106,8 @@ def _envelope(
                 moment = int(digits) // 1000
             else:
                 moment = milliseconds(stamp, moment)
-        # A plugin may have made this event, and the producer has no answer to a moment that it cannot take.
-        if not isinstance(moment, int):
-            raise TypeError(f"the time of an event is of the type {type(moment).__name__}, not int")
-        if not SMALLEST <= moment <= LARGEST:
-            raise OverflowError("the time of an event has more than 64 bits")
+        if type(moment) is not int or not SMALLEST <= moment <= LARGEST:
+            _check(moment)
         kind.count[0] += 1
         second = moment // 1000
         if kind.second != second:
@@ -119,6 +116,14 @@ def _envelope(
         return (kind.name if choose_key is None else choose_key(event, kind.name)), kind.headers, moment
 
     return envelope
+
+
+def _check(moment: object) -> None:
+    """Refuse a time that the producer has no answer to: a plugin may have made the event."""
+    if not isinstance(moment, int):
+        raise TypeError(f"the time of an event is of the type {type(moment).__name__}, not int")
+    if not SMALLEST <= moment <= LARGEST:
+        raise OverflowError("the time of an event has more than 64 bits")
 
 
 def _category(head: bytes) -> bytes:
