@@ -16,6 +16,7 @@ from amikafka_tail.journal import lock_directory
 from amikafka_tail.metrics import Counters
 from amikafka_tail.plugins import Registry
 from amikafka_tail.sources.replayable import FollowingReader, ReplayableSource
+from amikafka_tail.transactions import Committed
 from amikafka_tail.watch import Watch
 
 ACTIVE_SECONDS = 1.0
@@ -141,13 +142,14 @@ class FileIntake:
         """Return the offset with where to go on in the files."""
         return Checkpoint(epoch=self._epoch, offset=position, bookmark=self._reader.bookmark(position))
 
-    def resume(self, committed: Checkpoint) -> FollowingReader | None:
+    def resume(self, committed: Committed) -> FollowingReader | None:
         """Return a reader that goes on there, if that is known to be about these files."""
         # Where nothing is stored here the checkpoint was lost: the names of the files say enough.
-        if committed.epoch != self._epoch and not self._is_first:
+        checkpoint = committed.checkpoint
+        if checkpoint.epoch != self._epoch and not self._is_first:
             return None
         before = self._reader
-        self._open(self._source, self._settings, committed.offset, committed.bookmark)
+        self._open(self._source, self._settings, checkpoint.offset, checkpoint.bookmark)
         before.close()
         return self._reader
 

@@ -18,6 +18,7 @@ from amikafka_tail.metrics import Counters
 from amikafka_tail.plugins import Registry
 from amikafka_tail.sources.live import LiveSource
 from amikafka_tail.sources.replayable import Reader, ReplayableSource
+from amikafka_tail.transactions import Committed
 
 log = logging.getLogger("amikafka")
 
@@ -90,8 +91,8 @@ class Intake(Protocol):
         """Return what to store once everything before `position`, the end of a chunk, is delivered."""
         ...
 
-    def resume(self, committed: Checkpoint) -> Reader | None:
-        """Return a reader that goes on where Kafka says that another process was, `None` where that is not
+    def resume(self, committed: Committed) -> Reader | None:
+        """Return a reader that goes on where Kafka says that the last commit was, `None` where that is not
         known here.
         """
         ...

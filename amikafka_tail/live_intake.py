@@ -19,6 +19,7 @@ from amikafka_tail.plugins import Registry
 from amikafka_tail.reader import StreamReader
 from amikafka_tail.recorder import Recorder
 from amikafka_tail.sources.live import LiveSource
+from amikafka_tail.transactions import Committed
 
 LAST_EVENT_SECONDS = 0.5
 """How long a stop waits for the rest of an event that Asterisk has begun to send."""
@@ -53,7 +54,7 @@ class LiveIntake:
         self.start = self._journal.start
         self._began_at = self._journal.end
         self._began_whole = self._journal.ends_whole()
-        self._has_resumed = False
+        self._has_lost_end = False
         self._recorder = Recorder(
             source,
             self._journal,
@@ -146,20 +147,23 @@ class LiveIntake:
         """Return the offset with the journal's epoch."""
         return Checkpoint(epoch=self._journal.epoch, offset=position)
 
-    def resume(self, committed: Checkpoint) -> StreamReader | None:
+    def resume(self, committed: Committed) -> StreamReader | None:
         """Return a reader that goes on at the offset, if it is one of this journal."""
-        if committed.epoch != self._journal.epoch:
+        epoch, offset = committed.checkpoint.epoch, committed.checkpoint.offset
+        if epoch != self._journal.epoch:
             return None
-        is_first, self._has_resumed = not self._has_resumed, True
-        if is_first and committed.offset > self._began_at:
+        if offset > self._began_at and not committed.is_own:
             # What has been recorded since stands where something else was committed.
+            if self._has_lost_end:
+                return None
+            self._has_lost_end = True
             log.error(
                 "the journal has lost its end: offset=%d, and in Kafka is what came before offset=%d",
                 self._began_at,
-                committed.offset,
+                offset,
             )
             return self.reader_at(self._began_at, in_block=not self._began_whole)
-        return self.reader_at(committed.offset)
+        return self.reader_at(offset)
 
     def sync(self) -> None:
         """Sync the journal."""

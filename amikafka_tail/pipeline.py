@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 
 from amikafka_tail.ami.event import Event
 from amikafka_tail.batching import Batching, Connect
-from amikafka_tail.checkpoint import Checkpoint
 from amikafka_tail.config.identity import Identity
 from amikafka_tail.dead_letters import DeadLetters
 from amikafka_tail.errors import DeliveryFailed, TryLater
@@ -25,7 +24,7 @@ from amikafka_tail.producer import KafkaError, KafkaException, describe, is_for_
 from amikafka_tail.set_aside import SetAside
 from amikafka_tail.sources.replayable import NOWHERE, Reader, Unpublishable
 from amikafka_tail.stall import Stall
-from amikafka_tail.transactions import Transactions
+from amikafka_tail.transactions import Committed, Transactions
 
 MAX_UNDELIVERED = 8 * 1024 * 1024
 """How far reading may run ahead of the checkpoint, in bytes: bounds memory where events are large."""
@@ -60,7 +59,7 @@ class Pipeline:
         counters: Counters,
         clock: Callable[[], float],
         transactions: Transactions | None = None,
-        resume: Callable[[Checkpoint], Reader | None] = lambda _committed: None,
+        resume: Callable[[Committed], Reader | None] = lambda _committed: None,
     ) -> None:
         self.ledger = Ledger(reader.position)
         self.trouble: str | None = None
@@ -172,7 +171,7 @@ class Pipeline:
         if self.paused_until is None:
             transactions.open()
         committed = transactions.opened()
-        if committed is not None and committed.offset > self.ledger.position:
+        if committed is not None and committed.checkpoint.offset > self.ledger.position:
             reader = self._resume(committed)
             if reader is None:
                 log.warning("the checkpoint in Kafka is of another journal: going on with what is here")

@@ -13,7 +13,7 @@ import logging
 import queue
 import threading
 from collections.abc import Callable
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from amikafka_tail.checkpoint import Checkpoint, pack, unpack
 from amikafka_tail.errors import AmikafkaError, DeliveryFailed, JournalError
@@ -57,6 +57,14 @@ class Checkpoints(Protocol):
         """Return the last committed value. Blocks. Raises `DeliveryFailed`."""
 
 
+class Committed(NamedTuple):
+    """The last checkpoint that Kafka has."""
+
+    checkpoint: Checkpoint
+    is_own: bool
+    """Whether this process committed it; else its journal may have had more than ours has."""
+
+
 class Fenced(AmikafkaError):
     """Another process publishes under the same transactional id."""
 
@@ -90,7 +98,7 @@ class Transactions:
         self._clock = clock
         self._producer: Transactional | None = None
         self._state: Literal["closed", "opening", "idle", "open", "committing"] = "closed"
-        self._outcome: queue.SimpleQueue[Checkpoint | AmikafkaError | None] = queue.SimpleQueue()
+        self._outcome: queue.SimpleQueue[Committed | AmikafkaError | None] = queue.SimpleQueue()
         self._due = 0.0
         self._begun = False
         self._sent_before = 0
@@ -137,7 +145,7 @@ class Transactions:
             self._state = "open"
             self._due = self._clock() + self._interval
 
-    def opened(self) -> Checkpoint | None:
+    def opened(self) -> Committed | None:
         """Return the committed checkpoint, once, after a take-over has ended. Raises `DeliveryFailed`."""
         if self._state != "opening" or self._outcome.empty():
             return None
@@ -175,7 +183,7 @@ class Transactions:
         self._start(lambda: self._commit(producer, packed))
         return False
 
-    def _open(self, producer: Transactional) -> Checkpoint | None:
+    def _open(self, producer: Transactional) -> Committed | None:
         if not self._created:
             self._topic.create(OPEN_SECONDS)
             self._created = True
@@ -184,14 +192,15 @@ class Transactions:
         taken_over, self._is_taken_over = self._is_taken_over, True
         if packed is None:
             return None
-        if taken_over and packed != self._known and self._owner_of(packed) != self._owner:
+        is_own = self._owner_of(packed) == self._owner
+        if taken_over and packed != self._known and not is_own:
             raise Fenced(
                 f"another amikafka publishes as {self._topic.key.decode()}, too: this one goes on recording"
                 " and publishes nothing any more; give each Asterisk an entity_id of its own, then restart"
             )
         self._known = packed
         try:
-            return unpack(packed, f"the checkpoint in {self._topic.topic}")
+            return Committed(unpack(packed, f"the checkpoint in {self._topic.topic}"), is_own)
         except JournalError as error:
             log.error("%s: it is not used", error)
             return None
@@ -207,7 +216,7 @@ class Transactions:
         except (ValueError, KeyError, TypeError):
             return None
 
-    def _start(self, work: Callable[[], Checkpoint | None]) -> None:
+    def _start(self, work: Callable[[], Committed | None]) -> None:
         """Do something in a thread; its outcome goes where `_result` finds it."""
         outcome = self._outcome
 
@@ -223,7 +232,7 @@ class Transactions:
 
         threading.Thread(target=run, name="transaction", daemon=True).start()
 
-    def _result(self) -> Checkpoint | None:
+    def _result(self) -> Committed | None:
         outcome = self._outcome.get()
         if isinstance(outcome, AmikafkaError):
             raise outcome

@@ -17,6 +17,7 @@ from amikafka_tail.journal import Journal
 from amikafka_tail.metrics import Counters
 from amikafka_tail.sources.live import LiveSource
 from amikafka_tail.sources.spool import SpoolOptions, SpoolSource
+from amikafka_tail.transactions import Committed
 
 END = b"\r\n\r\n"
 NOBODY = Identity(entity_id="x", system_name="", asterisk_version="", hostname="vm")
@@ -50,10 +51,10 @@ def intake(tmp_path: Path, configured: settings.Settings) -> Iterator[LiveIntake
     made.close()
 
 
-def names(intake: LiveIntake, committed: Checkpoint, more: bytes) -> list[bytes]:
+def names(intake: LiveIntake, committed: Checkpoint, more: bytes, *, is_own: bool = False) -> list[bytes]:
     """Record more, as it happens while Kafka is asked; return what is published from then on."""
     intake._journal.append(more, 0)
-    reader = intake.resume(committed)
+    reader = intake.resume(Committed(committed, is_own))
     assert reader is not None
     chunk = reader.read()
     return [] if chunk is None else [event.raw for event in chunk.events]  # type: ignore[union-attr]
@@ -65,7 +66,7 @@ def test_it_goes_on_at_the_committed_offset(intake: LiveIntake) -> None:
 
 
 def test_the_offset_of_another_journal_says_nothing(intake: LiveIntake) -> None:
-    assert intake.resume(Checkpoint(epoch="another", offset=12)) is None
+    assert intake.resume(Committed(Checkpoint(epoch="another", offset=12), is_own=False)) is None
 
 
 def test_what_stands_where_the_journal_lost_its_end_is_not_taken_for_committed(
@@ -75,13 +76,17 @@ def test_what_stands_where_the_journal_lost_its_end_is_not_taken_for_committed(
     more = b"rest of another" + END + b"Event: D" + END + b"Event: E" + END
     assert names(intake, committed, more) == [b"Event: D", b"Event: E"]
     assert "the journal has lost its end" in caplog.text
+    # As long as nothing is committed behind it, Kafka says the same again.
+    assert intake.resume(Committed(committed, is_own=False)) is None
 
 
-def test_later_offsets_are_this_process_own(intake: LiveIntake) -> None:
-    intake.resume(intake.checkpoint(0))
+def test_what_this_process_has_committed_is_no_lost_end(
+    intake: LiveIntake, caplog: pytest.LogCaptureFixture
+) -> None:
     more = b"ort" + END + b"Event: D" + END
     after_c = 39 + len(b"ort" + END)
-    assert names(intake, intake.checkpoint(after_c), more) == [b"Event: D"]
+    assert names(intake, intake.checkpoint(after_c), more, is_own=True) == [b"Event: D"]
+    assert not caplog.messages
 
 
 def test_what_is_delivered_is_kept_until_the_checkpoint_says_so(intake: LiveIntake) -> None:

@@ -26,7 +26,7 @@ from amikafka_tail.metrics import Counters
 from amikafka_tail.pipeline import FIRST_RETRY, Pipeline
 from amikafka_tail.producer import KafkaError, KafkaException
 from amikafka_tail.reader import StreamReader
-from amikafka_tail.transactions import Transactions
+from amikafka_tail.transactions import Committed, Transactions
 
 NOBODY = Identity(entity_id="x", system_name="", asterisk_version="", hostname="vm")
 REFUSED = KafkaError(KafkaError.POLICY_VIOLATION)
@@ -138,6 +138,7 @@ class World:
         self.kafka = Kafka()
         self.counters = Counters()
         self.synced: list[int] = []
+        self.resumed: list[Committed] = []
         self.journal = Journal(directory / "journal", segment_bytes=1 << 20, max_bytes=1 << 30)
         self.dead_letters = DeadLetters(directory / "dead-letter.jsonl")
         self.keeps: Callable[[bytes], bool] = lambda _raw: True
@@ -173,10 +174,12 @@ class World:
             resume=self.resume,
         )
 
-    def resume(self, committed: Checkpoint) -> StreamReader | None:
-        if committed.epoch != self.journal.epoch:
+    def resume(self, committed: Committed) -> StreamReader | None:
+        self.resumed.append(committed)
+        checkpoint = committed.checkpoint
+        if checkpoint.epoch != self.journal.epoch:
             return None
-        return StreamReader(self.journal, committed.offset, counters=self.counters)
+        return StreamReader(self.journal, checkpoint.offset, counters=self.counters)
 
     def write(self, count: int) -> list[bytes]:
         events = [b"Event: A\r\nNumber: %d" % (self._written + number) for number in range(count)]
@@ -264,6 +267,22 @@ def test_a_commit_that_fails_or_whose_answer_is_lost_repeats_nothing(world: Worl
     world.run(pipeline)
     assert world.kafka.events == events
     assert world.counters.rewinds >= 2
+
+
+def test_a_commit_of_this_process_is_known_as_such_also_after_a_reload(world: World) -> None:
+    lost_answers = [DeliveryFailed("the connection broke")]
+
+    def lose_the_answer() -> None:
+        if lost_answers:
+            raise lost_answers.pop()
+
+    world.write(10)
+    world.kafka.after_commit = lose_the_answer
+    world.run(world.pipeline())
+    assert [each.is_own for each in world.resumed] == [True]
+    world.run(world.pipeline())
+    world.run(world.pipeline(0, "two"))
+    assert [each.is_own for each in world.resumed] == [True, True, False]
 
 
 def test_a_message_that_times_out_takes_its_transaction_with_it(world: World) -> None:
