@@ -102,7 +102,7 @@ class Transactions:
         self._due = 0.0
         self._begun = False
         self._sent_before = 0
-        self._created = False
+        self._has_topic = False
         self._known: bytes | None = None
         self._is_taken_over = False
 
@@ -184,11 +184,13 @@ class Transactions:
         return False
 
     def _open(self, producer: Transactional) -> Committed | None:
-        if not self._created:
+        if not self._has_topic:
             self._topic.create(OPEN_SECONDS)
-            self._created = True
         producer.open(OPEN_SECONDS)
+        # That it was asked for does not make it be there, and somebody may have deleted it.
+        self._has_topic = False
         packed = self._topic.last(OPEN_SECONDS)
+        self._has_topic = True
         taken_over, self._is_taken_over = self._is_taken_over, True
         if packed is None:
             return None

@@ -57,14 +57,18 @@ class Kafka:
     before_commit: Callable[[], None] = lambda: None
     after_commit: Callable[[], None] = lambda: None
     before_open: Callable[[], None] = lambda: None
+    may_create: bool = True
+    has_topic: bool = False
     topic: str = "t.checkpoints"
     partition: int = 0
     key: bytes = b"x/manager"
 
     def create(self, seconds: float) -> None:
-        pass
+        self.has_topic = self.has_topic or self.may_create
 
     def last(self, seconds: float) -> bytes | None:
+        if not self.has_topic:
+            raise DeliveryFailed(f"{self.topic} cannot be read: Broker: Unknown topic or partition")
         return self.checkpoints[-1] if self.checkpoints else None
 
 
@@ -112,6 +116,8 @@ class Producer:
     def add(self, topic: str, partition: int, key: bytes, value: bytes) -> None:
         assert self._open
         assert (topic, partition, key) == ("t.checkpoints", 0, b"x/manager")
+        if not self._kafka.has_topic:
+            raise DeliveryFailed("Local: Unknown topic")
         self._added.append(value)
 
     def commit(self, seconds: float) -> None:
@@ -404,6 +410,28 @@ def test_as_long_as_kafka_is_away_nothing_is_read_and_attempts_are_rare(world: W
     assert 5 <= world.counters.rewinds <= 20
     assert world.counters.events == 0
     world.kafka.before_open = lambda: None
+    world.run(pipeline)
+    assert world.kafka.events == events
+
+
+def test_the_topic_of_checkpoints_is_made_once_that_is_possible(world: World) -> None:
+    events = world.write(20)
+    pipeline = world.pipeline()
+    world.kafka.may_create = False  # Kafka is away, or has not yet all of its brokers
+    world.run(pipeline, lambda: world.counters.rewinds == 3)
+    assert "cannot be read" in (pipeline.trouble or "")
+    world.kafka.may_create = True
+    world.run(pipeline)
+    assert world.kafka.events == events
+
+
+def test_a_topic_of_checkpoints_that_was_deleted_is_made_again(world: World) -> None:
+    events = world.write(20)
+    pipeline = world.pipeline()
+    world.run(pipeline)
+    world.kafka.has_topic = False
+    world.kafka.checkpoints.clear()
+    events += world.write(20)
     world.run(pipeline)
     assert world.kafka.events == events
 
