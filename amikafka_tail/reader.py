@@ -173,28 +173,30 @@ class StreamReader:
     def _chunks(self, blocks: list[bytes], start: int, end: int) -> Iterator[Chunk]:
         """Make a chunk of blocks that stand between two offsets, one for each connection."""
         stream = self._stream
-        searched = first = start
+        searched = first = position = start
         gaps: list[Gap] = []
         if blocks:
             gaps, self._gaps = self._gaps, gaps
         while (begin := stream.connection_in(searched, end)) is not None:
             searched = begin + 1
-            index, at = _find(blocks, begin - start)
+            index, at = _find(blocks, begin - position)
             if blocks[index][at : at + 1] != b"\0":
                 continue  # noted, and then the disk was full
             cut_off, rest = blocks[index][:at], blocks[index][at + 1 :]
-            events = self._events(blocks[:index], start, cut_off, gaps=gaps)
-            yield Chunk(start, begin + 1, stream.identity_at(start), events)
-            gaps = []
+            if start < begin:
+                events = self._events(blocks[:index], position, cut_off, gaps=gaps)
+                yield Chunk(start, begin, stream.identity_at(start), events)
+                gaps = []
             blocks = [rest, *blocks[index + 1 :]]
-            start = begin + 1
+            # The NUL is of what it begins: who reads that again finds how long there was silence.
+            start, position = begin, begin + 1
             if (silence := stream.silence_before(begin)) is not None:
                 seconds = f"{silence.ms / 1000:.3f}"
-                gaps = [gap("Disconnected", begin, silence.until_ms, Seconds=seconds)]
+                gaps.append(gap("Disconnected", begin, silence.until_ms, Seconds=seconds))
         # Of several chunks each has to wait for its turn to say when its events came.
         is_alone = searched == first and not gaps
-        plain = self._plain(blocks, start, end) if is_alone else None
-        events = self._events(blocks, start, gaps=gaps) if plain is None else iter(plain)
+        plain = self._plain(blocks, position, end) if is_alone else None
+        events = self._events(blocks, position, gaps=gaps) if plain is None else iter(plain)
         yield Chunk(start, end, stream.identity_at(start), events)
 
     def _plain(self, blocks: list[bytes], start: int, end: int) -> list[Event] | None:

@@ -54,6 +54,8 @@ class Sender:
         _, value, _, _, report, _, _, headers = arguments
         if self._world.refuses(value):
             raise KafkaException(REFUSED)
+        if self._world.refuses_for_now(value):
+            raise KafkaException(KafkaError(KafkaError._STATE))
         self._queue.append((value, headers, report))
 
     def poll(self, seconds: float) -> int:
@@ -84,6 +86,7 @@ class World:
         self.now = 0.0
         self.fails: Callable[[bytes], bool] = lambda _value: False
         self.refuses: Callable[[bytes], bool] = lambda _value: False
+        self.refuses_for_now: Callable[[bytes], bool] = lambda _value: False
         self.render: Callable[[Event], bytes] = lambda event: event.raw
         self.keeps: Callable[[Event], bool | Event | None] = lambda event: True
 
@@ -153,6 +156,30 @@ def test_a_time_without_a_connection_is_an_event_where_the_next_one_begins(world
         "Reason": "Disconnected",
         "Seconds": "2.500",
     }
+
+
+def test_who_goes_on_where_a_connection_begins_is_told_of_the_time_before_it(world: World) -> None:
+    world.write(event(0))
+    world.journal.begin_connection(PBX, NOW, lost_ms=NOW - 2500)
+    world.write(event(1))
+    reader = StreamReader(world.journal, 0, counters=world.counters)
+    first = reader.read()
+    assert first is not None
+    assert [each.position for each in first.events] == [0]
+    told, after = world.run(first.end)
+    assert (fields(told)["Reason"], after) == ("Disconnected", event(1))
+
+
+def test_a_time_without_a_connection_outlives_that_kafka_is_away(world: World) -> None:
+    world.write(event(0))
+    world.run()
+    world.journal.begin_connection(PBX, NOW, lost_ms=NOW - 2500)
+    world.write(event(1))
+    failures = [True]
+    world.refuses_for_now = lambda value: bool(failures) and b"AmikafkaGap" in value and failures.pop()
+    told, after = world.run(len(event(0) + END))
+    assert (fields(told)["Reason"], after) == ("Disconnected", event(1))
+    assert world.counters.rewinds == 1
 
 
 def test_the_first_connection_and_one_that_overlaps_leave_no_gap(world: World) -> None:
