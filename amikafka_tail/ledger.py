@@ -12,6 +12,8 @@ class Failure(NamedTuple):
     receipt: Receipt
     error: Any
     message: Any
+    event: Any
+    """What it was made of, where its `Hold` knows."""
 
 
 class Receipt:
@@ -41,19 +43,21 @@ class Hold:
 
     A producer with `delivery.report.only.error` calls it for a message that failed. For one that was
     delivered it just lets go of it: the last one gone ends it, and no report is made for each of them.
+    `event` is for one that a single message has: what that is made of, if nothing else tells.
     """
 
-    __slots__ = ("_receipt",)
+    __slots__ = ("_event", "_receipt")
 
-    def __init__(self, receipt: Receipt) -> None:
+    def __init__(self, receipt: Receipt, event: Any = None) -> None:
         receipt.pending += 1
         self._receipt = receipt
+        self._event = event
 
     def __call__(self, error: Any, message: Any) -> None:
         """Take the delivery report of one message. Called from the producer's poll, never raises."""
         if error is not None:
             self._receipt.pending += 1
-            self._receipt.failures.append(Failure(self._receipt, error, message))
+            self._receipt.failures.append(Failure(self._receipt, error, message, self._event))
 
     def __del__(self) -> None:
         self._receipt.pending -= 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Iterator
+from typing import cast
 
 from amikafka_tail.ami.event import Event
 from amikafka_tail.batching import Batching, Connect
@@ -220,7 +221,7 @@ class Pipeline:
         given_up = self._aside.given_up
         envelope, render = self._route
         produce = self.producer.produce
-        report = Hold(receipt)
+        report = hold = Hold(receipt)
         topic = self._messages.topic
         choose = self._messages.choose
         if self._transactions is not None:
@@ -229,9 +230,11 @@ class Pipeline:
             event: Event | None
             if type(found) is Event and not (given_up and found.position in given_up):
                 event = found
+                hold = report
                 counters.events += 1
             else:
                 event = self._in_place_of(found)
+                hold = Hold(receipt, event)
             while event is not None:
                 try:
                     chosen = event if choose is None or type(event) is Gap else choose(event)
@@ -247,28 +250,30 @@ class Pipeline:
                         yield
                     else:
                         event = self._aside.failed(event, error)
+                        hold = Hold(receipt, event)
                     continue
                 try:
-                    produce(topic, value, key, -1, report, report, moment_ms, headers)
+                    produce(topic, value, key, -1, hold, hold, moment_ms, headers)
                     counters.sent += 1
                     break
                 except BufferError:
                     yield
                 except KafkaException as error:
                     event = self._refused(event, error.args[0])
+                    hold = Hold(receipt, event)
         # Whoever keeps an exception that a plugin raised keeps this frame too.
-        del report
+        del report, hold
         receipt.messages = counters.sent - sent_before
         receipt.settle_one()
 
     def _in_place_of(self, found: Event | Unpublishable) -> Event | None:
         """Return what is published for what is no ordinary event, if anything. Raises `DeliveryFailed`."""
+        if type(found) is Gap:
+            return found if self._aside.may_tell(found) else None
         if found.position in self._aside.given_up:
             return self._aside.given_up[found.position]
         if type(found) is Unpublishable:
             return self._aside.unpublishable(found)
-        if type(found) is Gap:
-            return found if self._messages.gap_events else None
         assert isinstance(found, Event)  # a source's own kind
         self._counters.events += 1
         return found
@@ -315,9 +320,9 @@ class Pipeline:
             value = self._route.render(event)
             if type(value) is not bytes:
                 value, headers = unpack(value, headers)
-            report = Hold(receipt)
-            self.producer.produce(self._messages.topic, value, key, -1, report, report, moment_ms, headers)
-            del report
+            hold = Hold(receipt, event)
+            self.producer.produce(self._messages.topic, value, key, -1, hold, hold, moment_ms, headers)
+            del hold
         except Exception as error:
             raise DeliveryFailed(f"an event that tells of a gap cannot be sent now: {error}") from error
 
@@ -338,8 +343,9 @@ class Pipeline:
 
     def _find(self, failure: Failure) -> Event:
         """Find the event of a failed message by reading its chunk once more: a report does not name it."""
-        receipt, _, message = failure
-        wanted = message.value()
+        if failure.event is not None:
+            return cast("Event", failure.event)
+        receipt, wanted = failure.receipt, failure.message.value()
         known, route = self._identity, self._route
         for event, found in self._reader.again(receipt.start, receipt.end):
             identity = found or self._messages.fallback

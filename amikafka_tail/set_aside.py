@@ -24,8 +24,8 @@ log = logging.getLogger("amikafka.pipeline")
 class SetAside:
     """Keeps dead letters for one pipeline.
 
-    `given_up` says for each position what is published in its place, if anything. All that set something
-    aside raise `DeliveryFailed` where it cannot be kept now. `delivered` is the checkpoint's offset.
+    `given_up` says for the position of each event what is published in its place, if anything. All that set
+    something aside raise `DeliveryFailed` where it cannot be kept. `delivered` is the checkpoint's offset.
     """
 
     def __init__(
@@ -36,6 +36,8 @@ class SetAside:
         delivered: Callable[[], int],
     ) -> None:
         self.given_up: dict[int, Gap | None] = {}
+        self._silenced: set[tuple[int, bytes]] = set()
+        """Gaps of the reader's: the position of one may be an event's, too."""
         self._dead_letters = dead_letters
         self._messages = messages
         self._counters = counters
@@ -60,11 +62,18 @@ class SetAside:
             raise DeliveryFailed(f"{self._dead_letters.path} cannot be written: {error.strerror}") from error
         self._counters.dead_letters += 1
         in_its_place = None
-        if self._messages.gap_events and type(event) is not Gap:
-            in_its_place = make_gap(gap, position, captured_ms, LostEvents=1, Detail=reason)
-        self.given_up[position] = in_its_place
+        if type(event) is Gap and self.given_up.get(position) is not event:
+            self._silenced.add((position, event.raw))
+        else:
+            if self._messages.gap_events and type(event) is not Gap:
+                in_its_place = make_gap(gap, position, captured_ms, LostEvents=1, Detail=reason)
+            self.given_up[position] = in_its_place
         self._forget()
         return in_its_place
+
+    def may_tell(self, gap: Gap) -> bool:
+        """Tell whether a gap that the reader found is published."""
+        return self._messages.gap_events and (gap.position, gap.raw) not in self._silenced
 
     def unpublishable(self, bytes_: Unpublishable) -> Gap | None:
         """Keep what is no event; return what takes its place."""
@@ -95,7 +104,8 @@ class SetAside:
 
     def _forget(self) -> None:
         """Forget, if there is much, what is behind the checkpoint: it is not read again."""
-        if len(self.given_up) > MAX_REMEMBERED:
+        if len(self.given_up) + len(self._silenced) > MAX_REMEMBERED:
             delivered = self._delivered()
             for each in [each for each in self.given_up if each < delivered]:
                 del self.given_up[each]
+            self._silenced = {each for each in self._silenced if each[0] >= delivered}

@@ -340,6 +340,32 @@ def test_an_event_that_kafka_refuses_leaves_a_gap(world: World, how: str) -> Non
     assert [value for value in values if b"AmikafkaGap" not in value] == [event(0), event(2)]
 
 
+@pytest.mark.parametrize("how", ["refuses", "fails"])
+def test_a_gap_that_kafka_refuses_for_ever_is_set_aside_too(world: World, how: str) -> None:
+    setattr(world, how, lambda value: b"AmikafkaGap" in value or value.endswith(b"Number: 1"))
+    world.journal.begin_connection(PBX, NOW, lost_ms=NOW - 2500)
+    world.write(event(0), event(1), event(2))
+    assert set(world.run()) == {event(0), event(2)}
+    assert world.counters.dead_letters == 3
+
+
+@pytest.mark.parametrize("how", ["refuses", "fails", "render"])
+def test_a_gap_that_cannot_be_published_takes_the_event_behind_it_nowhere(
+    world: World, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    def render(event: Event) -> bytes:
+        if type(event) is Gap:
+            raise ValueError("no gaps")
+        return event.raw
+
+    monkeypatch.setattr(reader_module, "SEQUENCE_WINDOW", 8)
+    setattr(world, how, render if how == "render" else lambda value: b"AmikafkaGap" in value)
+    events = numbered(*(number for number in range(100) if number != 40))
+    world.write(*events)
+    assert list(dict.fromkeys(world.run())) == events
+    assert world.counters.dead_letters == 1
+
+
 def test_what_is_missing_counts_once_however_often_it_is_read(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -85,7 +85,7 @@ def test_a_failed_delivery_is_noted_and_holds_its_chunk() -> None:
     ledger = Ledger(0)
     chunk = sent(ledger, 0, 100, messages=1)
     chunk.fail()
-    assert [tuple(failure) for failure in ledger.failures] == [(chunk.receipt, "error", "message")]
+    assert [tuple(failure) for failure in ledger.failures] == [(chunk.receipt, "error", "message", None)]
     assert (ledger.settle(), ledger.position) == (0, 0)
 
 

@@ -353,6 +353,16 @@ def test_the_gap_that_it_leaves_is_published_in_its_place(world: World) -> None:
     assert world.kafka.events == events
 
 
+def test_a_gap_that_is_refused_as_well_is_left_out_too(world: World) -> None:
+    world.gap_events = True
+    world.kafka.fails = lambda value: REFUSED if b"AmikafkaGap" in value or b"Number: 7" in value else None
+    events = world.write(10)
+    world.run(world.pipeline())
+    del events[7]
+    assert world.kafka.events == events
+    assert len(world.dead_letters.path.read_text().splitlines()) == 2
+
+
 def test_another_process_goes_on_where_the_last_commit_ended(world: World) -> None:
     events = world.write(100)
     first = world.pipeline()
