@@ -78,23 +78,26 @@ class SetAside:
     def unpublishable(self, bytes_: Unpublishable) -> Gap | None:
         """Keep what is no event; return what takes its place."""
         torn = bytes_.kind == "torn"
-        self._counters.torn += torn
-        self._counters.malformed += not torn
         log.warning("set aside: %s: offset=%d %r", bytes_.reason, bytes_.position, bytes_.raw[:80])
-        return self.put(
+        in_its_place = self.put(
             Event(bytes_.raw, bytes_.position),
             bytes_.reason,
             kind=bytes_.kind,
             gap="Torn" if torn else "SetAside",
         )
+        # Behind it: what cannot be kept now is read and set aside again.
+        self._counters.torn += torn
+        self._counters.malformed += not torn
+        return in_its_place
 
     def failed(self, event: Event, error: Exception) -> Gap | None:
         """Keep an event that a plugin could not handle; return what takes its place."""
         plugin, cause = self.blamed(error)
-        self._counters.plugin_failures[plugin] = self._counters.plugin_failures.get(plugin, 0) + 1
         said = format_exception_only(cause)[-1].strip()  # whatever its own str() does
         log.error('plugin "%s" failed: %s: event=%r', plugin, said, event.name)
-        return self.put(event, "".join(format_exception(cause)), plugin=plugin)
+        in_its_place = self.put(event, "".join(format_exception(cause)), plugin=plugin)
+        self._counters.plugin_failures[plugin] = self._counters.plugin_failures.get(plugin, 0) + 1
+        return in_its_place
 
     def blamed(self, error: Exception) -> tuple[str, Exception]:
         """Return the plugin that an exception came from, and what it raised."""

@@ -992,6 +992,20 @@ def test_what_a_plugin_cannot_handle_is_kept_even_if_the_dead_letters_cannot_be_
     assert [letter["event"].encode() for letter in world.dead] == [event(1)]
     assert {event(0), event(2)} <= set(world.broker.values)
     assert pipeline.ledger.position == world.journal.end
+    assert world.counters.plugin_failures == {"raw": 1}
+
+
+def test_what_is_no_event_counts_once_even_if_the_dead_letters_cannot_be_written_at_first(
+    world: World,
+) -> None:
+    world.dead_letters = FailingDeadLetters(world.directory / "dead.jsonl", failures=4)
+    world.write(stream(b"garbage") + event(1)[:20])
+    world.journal.begin_connection(PBX, NOW)
+    world.write(stream(event(2)))
+    world.run(world.pipeline())
+    counters = world.counters
+    assert counters.rewinds == 4
+    assert (counters.malformed, counters.torn, counters.dead_letters) == (1, 1, 2)
 
 
 @pytest.mark.parametrize(
