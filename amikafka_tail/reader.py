@@ -85,6 +85,8 @@ class StreamReader:
         """The last offset before which events turned out to be missing: once, however often it is read."""
         self._last_overlong = NOWHERE
         """That of the last event that was too long, likewise."""
+        self._last_beheaded = NOWHERE
+        """That of the last event whose beginning was given up, likewise."""
         self._begin(position, in_block=in_block)
 
     @property
@@ -127,7 +129,9 @@ class StreamReader:
             # The stream gave up what comes before, and perhaps the beginning of the event that stands here.
             before = self._stream.before(position)
             in_block = before != END
-            self._counters.lost += in_block
+            if in_block and position > self._last_beheaded:
+                self._last_beheaded = position
+                self._counters.lost += 1
             missing, lost_from = position - self._read_at, self._read_at
             self._begin(position, in_block=in_block, before=before)
             moment = self._stream.moments(position, position + len(data))[0]

@@ -1342,6 +1342,20 @@ def test_going_back_to_what_a_full_journal_gave_up_goes_on_with_the_next_event(w
     assert len(world.broker.values) + lost(world) == 40
 
 
+def test_what_a_full_journal_gave_up_counts_once_however_often_it_is_gone_back_to(world: World) -> None:
+    world.reopen_journal(segment_bytes=100, max_bytes=500)
+    events = [event(number) for number in range(40)]
+    written = stream(*events)
+    for start in range(0, len(written), 30):
+        world.write(written[start : start + 30])
+    failures = [TIMED_OUT] * 50
+    world.broker.fails = lambda _sent: failures.pop() if failures else None
+    world.run(world.pipeline())
+    assert world.counters.rewinds > 3
+    assert events[-1] in world.broker.values
+    assert len(set(world.broker.values)) + lost(world) == 40
+
+
 def test_what_is_left_of_a_line_is_not_taken_for_an_event(world: World) -> None:
     user_event = b"Event: UserEvent\r\nPrivilege: user,all\r\nUserEvent: Payment\r\nCard: 1"
     begin = stream(event(0)) + user_event[: user_event.index(b"Event: Payment")]
