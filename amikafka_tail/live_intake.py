@@ -55,6 +55,7 @@ class LiveIntake:
         self._began_at = self._journal.end
         self._began_whole = self._journal.ends_whole()
         self._has_lost_end = False
+        self._reader: StreamReader | None = None
         self._recorder = Recorder(
             source,
             self._journal,
@@ -109,8 +110,12 @@ class LiveIntake:
         return self._journal.end
 
     def reader_at(self, position: int, *, in_block: bool = False) -> StreamReader:
-        """Return a reader of the journal."""
-        return StreamReader(self._journal, position, in_block=in_block, counters=self._counters)
+        """Return the reader of the journal, which goes on at the offset; it knows what it has counted."""
+        if self._reader is None or in_block:
+            self._reader = StreamReader(self._journal, position, in_block=in_block, counters=self._counters)
+        else:
+            self._reader.seek(position)
+        return self._reader
 
     def collect(self) -> bool:
         """Record what has come."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from amikafka_tail import build, plugins
+from amikafka_tail.ami.framing import MAX_BLOCK
 from amikafka_tail.checkpoint import Checkpoint, DamagedCheckpoint, store
 from amikafka_tail.config import settings
 from amikafka_tail.config.identity import Identity
@@ -111,6 +112,15 @@ def test_a_full_disk_gets_what_is_delivered_before_the_checkpoint_says_so(intake
     intake._recorder.disk_problem = "No space left on device"
     intake.release(delivered, stored=0)
     assert intake.held == len(b"Event: D" + END)
+
+
+def test_what_is_missing_counts_once_though_a_reload_makes_it_be_read_again(intake: LiveIntake) -> None:
+    intake._journal.append(END + b"x" * (MAX_BLOCK + 100_000) + END + b"Event: D" + END, 0)
+    for _ in range(2):
+        reader = intake.reader_at(0)
+        while reader.read() is not None:
+            pass
+    assert intake._counters.overlong == 1
 
 
 def test_a_damaged_checkpoint_stops_no_live_source(
