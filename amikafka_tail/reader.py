@@ -87,6 +87,7 @@ class StreamReader:
         """That of the last event that was too long, likewise."""
         self._last_beheaded = NOWHERE
         """That of the last event whose beginning was given up, likewise."""
+        self._cut_at = position if in_block else NOWHERE
         self._begin(position, in_block=in_block)
 
     @property
@@ -105,8 +106,8 @@ class StreamReader:
         return self._framer.held_back
 
     def seek(self, position: int) -> None:
-        """Go on reading at the end of a chunk."""
-        self._begin(position)
+        """Go on reading at the end of a chunk, or where the first one began."""
+        self._begin(position, in_block=position == self._cut_at)
 
     def _begin(self, position: int, *, in_block: bool = False, before: bytes = b"") -> None:
         self._framer = Framer(position, in_block=in_block, before=before)

@@ -333,6 +333,15 @@ def test_a_start_inside_an_event_passes_its_rest_over(world: World) -> None:
     assert world.counters.lost == 0
 
 
+def test_a_start_inside_an_event_is_one_after_a_failure_too(world: World) -> None:
+    world.write(stream(event(0), event(1)))
+    failures = [TIMED_OUT]
+    world.broker.fails = lambda _sent: failures.pop() if failures else None
+    world.run(world.pipeline(10, in_block=True))
+    assert world.broker.values == [event(1)]
+    assert world.counters.malformed == 0
+
+
 def test_the_lag_is_what_is_not_delivered(world: World) -> None:
     world.write(stream(event(0)))
     pipeline = world.pipeline()
