@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import calendar
+import contextlib
 import json
 import logging
 import os
@@ -12,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from amikafka_tail.durable import write_at
+from amikafka_tail.durable import sync, write_at
 from amikafka_tail.errors import InputError
 
 TIME = "%Y-%m-%dT%H:%M:%SZ"
@@ -25,12 +26,14 @@ log = logging.getLogger("amikafka.dead_letters")
 class DeadLetters:
     """The dead-letter file. It is opened for each event: writing one is rare.
 
-    A file that has grown over `max_bytes` is renamed to `<name>.1`, which replaces the one before.
+    What was kept is on the disk after the next `sync`. A file that has grown over `max_bytes` is renamed to
+    `<name>.1`, which replaces the one before.
     """
 
     def __init__(self, path: Path, *, max_bytes: int = MAX_BYTES) -> None:
         self.path = path
         self._max_bytes = max_bytes
+        self._is_synced = True
 
     def keep(
         self,
@@ -64,6 +67,7 @@ class DeadLetters:
         except UnicodeDecodeError:
             entry["event_base64"] = b64encode(raw).decode()
         forgotten = self._rotate()
+        self._is_synced = False
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
         try:
             write_at(descriptor, json.dumps(entry).encode() + b"\n", os.fstat(descriptor).st_size)
@@ -71,10 +75,21 @@ class DeadLetters:
             os.close(descriptor)
         return forgotten
 
+    def sync(self) -> None:
+        """Wait until all that was kept is on the disk. Raises `OSError`."""
+        if not self._is_synced:
+            # Who mends the cause of dead letters takes the file away; and /dev/null is no file.
+            with contextlib.suppress(FileNotFoundError):
+                if self.path.is_file():
+                    sync(self.path)
+                    sync(self.path.parent)
+            self._is_synced = True
+
     def _rotate(self) -> int:
         """Rename the file where it has grown; return how many entries were in the one that this replaces."""
         if not self.path.exists() or self.path.stat().st_size <= self._max_bytes:
             return 0
+        self.sync()
         previous = self.path.with_name(self.path.name + ".1")
         forgotten = 0
         if previous.exists():

@@ -29,6 +29,15 @@ def replace_file(path: Path, content: bytes) -> None:
     temporary.replace(path)
 
 
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a directory, are on the disk. Raises `OSError`."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def make_directory(path: Path) -> None:
     """Make a directory, and those above it, for its user and group alone. Raises `OSError`."""
     # mkdir's own `parents` would let everybody into those above.

@@ -28,7 +28,7 @@ from typing import NamedTuple
 from amikafka_tail.ami.framing import END
 from amikafka_tail.checkpoint import Checkpoint
 from amikafka_tail.config.identity import Identity
-from amikafka_tail.durable import make_directory, replace_file, write_at
+from amikafka_tail.durable import make_directory, replace_file, sync, write_at
 from amikafka_tail.errors import JournalError
 from amikafka_tail.segment import Moment, Segment
 
@@ -251,10 +251,10 @@ class Journal:
             for path in sorted(unsynced):
                 # Files of its own: the other thread may close or delete its own at any moment.
                 with contextlib.suppress(FileNotFoundError):
-                    _sync(path)
+                    sync(path)
                     if path.suffix == ".log":
-                        _sync(path.with_suffix(".times"))
-            _sync(self._directory)
+                        sync(path.with_suffix(".times"))
+            sync(self._directory)
         except OSError:
             self._unsynced |= unsynced
             raise
@@ -440,11 +440,3 @@ def _note_of(connection: _Connection) -> str:
     if connection.filters:
         noted["filters"] = connection.filters
     return json.dumps(noted) + "\n"
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -166,6 +166,7 @@ class Pipeline:
 
     def _settle(self) -> bool:
         """Release what is delivered for good; return whether there was anything. Raises `DeliveryFailed`."""
+        self._aside.sync()  # what is delivered is deleted: the dead letters have to be on the disk before
         transactions = self._transactions
         if transactions is None:
             return self.ledger.settle() > 0
@@ -368,7 +369,8 @@ class Pipeline:
         if not refused and (refusal := self._await_refusal()) is not None:
             refused, reason = True, f"Kafka does not take events: {refusal}"
         if self._transactions is None:
-            self.ledger.settle()
+            with contextlib.suppress(DeliveryFailed):
+                self._settle()
         if refused:
             self._retry_after = FIRST_RETRY
         position = self.ledger.abandon()

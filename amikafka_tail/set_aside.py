@@ -59,7 +59,7 @@ class SetAside:
                 event.raw, position=position, reason=reason, kind=kind, plugin=plugin, captured_ms=captured_ms
             )
         except OSError as error:
-            raise DeliveryFailed(f"{self._dead_letters.path} cannot be written: {error.strerror}") from error
+            raise self._not_kept(error) from error
         self._counters.dead_letters += 1
         in_its_place = None
         if type(event) is Gap and self.given_up.get(position) is not event:
@@ -70,6 +70,13 @@ class SetAside:
             self.given_up[position] = in_its_place
         self._forget()
         return in_its_place
+
+    def sync(self) -> None:
+        """Wait until all that was set aside is on the disk."""
+        try:
+            self._dead_letters.sync()
+        except OSError as error:
+            raise self._not_kept(error) from error
 
     def may_tell(self, gap: Gap) -> bool:
         """Tell whether a gap that the reader found is published."""
@@ -104,6 +111,9 @@ class SetAside:
         if isinstance(error, FilterFailed) and isinstance(error.__cause__, Exception):
             return str(error), error.__cause__
         return self._messages.format_name, error
+
+    def _not_kept(self, error: OSError) -> DeliveryFailed:
+        return DeliveryFailed(f"{self._dead_letters.path} cannot be written: {error.strerror}")
 
     def _forget(self) -> None:
         """Forget, if there is much, what is behind the checkpoint: it is not read again."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from amikafka_tail import dead_letters
 from amikafka_tail.dead_letters import DeadLetters, read
 from amikafka_tail.errors import InputError
 
@@ -113,6 +114,30 @@ def test_what_a_full_disk_left_does_not_spoil_the_next_one(path: Path) -> None:
         except ValueError:
             continue
     assert readable == [0, 1]
+
+
+def test_what_was_kept_is_put_on_the_disk_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(dead_letters, "sync", synced.append)
+    letters = DeadLetters(path, max_bytes=100)
+    letters.sync()
+    assert not synced
+    letters.keep(b"Event: A", position=0, reason="x" * 100)
+    letters.keep(b"Event: B", position=1, reason="x")
+    assert synced == [path, path.parent], "before it had another name"
+    letters.sync()
+    letters.sync()
+    assert synced == [path, path.parent] * 2
+
+
+def test_a_file_that_somebody_took_away_needs_no_disk(path: Path) -> None:
+    letters = DeadLetters(path)
+    letters.keep(b"Event: A", position=0, reason="x")
+    path.unlink()
+    letters.sync()
+    nowhere = DeadLetters(Path("/dev/null"))
+    nowhere.keep(b"Event: A", position=0, reason="x")
+    nowhere.sync()
 
 
 def test_what_was_kept_is_read_again_with_its_moment(path: Path) -> None:

@@ -163,12 +163,19 @@ class FailingDeadLetters(DeadLetters):
     def __init__(self, path: Path, failures: int) -> None:
         super().__init__(path)
         self.failures = failures
+        self.failing_syncs = 0
 
     def keep(self, raw: bytes, **more: Any) -> int:
         if self.failures:
             self.failures -= 1
             raise OSError(28, "No space left on device")
         return super().keep(raw, **more)
+
+    def sync(self) -> None:
+        if self.failing_syncs:
+            self.failing_syncs -= 1
+            raise OSError(5, "Input/output error")
+        super().sync()
 
 
 class World:
@@ -1138,6 +1145,22 @@ def test_while_a_plugin_waits_nothing_is_done_but_to_take_reports(world: World) 
 
 
 # Connections that were lost.
+
+
+def test_the_checkpoint_is_not_behind_an_event_whose_dead_letter_is_not_on_the_disk(world: World) -> None:
+    letters = FailingDeadLetters(world.directory / "dead.jsonl", failures=0)
+    world.dead_letters = letters
+    world.write(stream(event(0), b"garbage", event(1)))
+    pipeline = world.pipeline()
+    letters.failing_syncs = 5
+    for _ in range(10):
+        world.clock.now += LONGEST_RETRY
+        pipeline.step()
+        assert pipeline.ledger.position == 0 or not letters.failing_syncs
+    world.run(pipeline)
+    assert pipeline.ledger.position == world.journal.end
+    assert set(world.broker.values) == {event(0), event(1)}
+    assert len(world.dead) == 1
 
 
 def test_an_event_that_was_cut_off_is_counted_and_not_merged(world: World) -> None:
