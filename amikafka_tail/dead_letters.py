@@ -34,6 +34,8 @@ class DeadLetters:
         self.path = path
         self._max_bytes = max_bytes
         self._is_synced = True
+        self._forgotten = 0
+        """How many had to go since one was kept."""
 
     def keep(
         self,
@@ -66,13 +68,14 @@ class DeadLetters:
             entry["event"] = raw.decode()
         except UnicodeDecodeError:
             entry["event_base64"] = b64encode(raw).decode()
-        forgotten = self._rotate()
+        self._forgotten += self._rotate()
         self._is_synced = False
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
         try:
             write_at(descriptor, json.dumps(entry).encode() + b"\n", os.fstat(descriptor).st_size)
         finally:
             os.close(descriptor)
+        forgotten, self._forgotten = self._forgotten, 0
         return forgotten
 
     def sync(self) -> None:

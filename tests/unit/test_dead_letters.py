@@ -116,6 +116,16 @@ def test_what_a_full_disk_left_does_not_spoil_the_next_one(path: Path) -> None:
     assert readable == [0, 1]
 
 
+def test_entries_that_had_to_go_count_even_if_what_they_made_room_for_is_kept_later(path: Path) -> None:
+    letters = DeadLetters(path, max_bytes=10)
+    letters.keep(b"Event: A", position=0, reason="x")
+    letters.keep(b"Event: B", position=1, reason="x")
+    with files_end_at(0), pytest.raises(OSError, match="File too large"):
+        letters.keep(b"Event: C", position=2, reason="x")
+    assert letters.keep(b"Event: C", position=2, reason="x") == 1
+    assert letters.keep(b"Event: D", position=3, reason="x") == 1
+
+
 def test_what_was_kept_is_put_on_the_disk_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[Path] = []
     monkeypatch.setattr(dead_letters, "sync", synced.append)
