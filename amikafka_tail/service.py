@@ -221,6 +221,8 @@ class Service:
         self._board.reload(settings)
         if settings.journal != previous.journal:
             log.warning("[journal]: what was changed there takes effect with a restart")
+        if not settings.enabled:
+            log.warning("[general] enabled = no takes effect with a restart: events are carried as before")
         # What Kafka has not acknowledged is read again, as after a failure.
         self._counters.rewinds += not self._pipeline.settled
         self._pipeline.producer.discard()

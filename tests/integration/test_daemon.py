@@ -133,6 +133,16 @@ def test_a_reload_takes_another_topic_and_format_and_loses_nothing(world: World)
     assert world.asterisk.connections == 1
 
 
+def test_a_reload_does_not_switch_it_off_and_says_so(world: World) -> None:
+    world.start()
+    world.daemon.configure(world.configuration().replace("[general]", "[general]\nenabled = no"))
+    world.daemon.signal(signal.SIGHUP)
+    world.daemon.wait_for_log(r"\[general\] enabled = no takes effect with a restart")
+    world.daemon.wait_for_log("configuration reloaded")
+    world.asterisk.send(event(0))
+    assert world.numbers(1) == [0]
+
+
 def test_a_wrong_configuration_is_refused_with_file_and_line_and_the_old_one_stays(world: World) -> None:
     world.start()
     world.daemon.configure(world.configuration() + "\n[kafka]\ntpoic = x\n")
