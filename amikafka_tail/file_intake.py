@@ -153,6 +153,11 @@ class FileIntake:
         before.close()
         return self._reader
 
+    @property
+    def written(self) -> int:
+        """Nothing: the files are others', and the reader is the main thread's alone."""
+        return 0
+
     def sync(self) -> None:
         """Do nothing: the files are others'."""
 

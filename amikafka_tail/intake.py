@@ -97,6 +97,11 @@ class Intake(Protocol):
         """
         ...
 
+    @property
+    def written(self) -> int:
+        """Offset up to which there is something to sync. May be called from another thread."""
+        ...
+
     def sync(self) -> None:
         """Wait until what has come in is on the disk. May be called from another thread."""
 

@@ -170,6 +170,11 @@ class LiveIntake:
             return self.reader_at(self._began_at, in_block=not self._began_whole)
         return self.reader_at(offset)
 
+    @property
+    def written(self) -> int:
+        """Offset of the journal's end."""
+        return self._journal.end
+
     def sync(self) -> None:
         """Sync the journal."""
         self._journal.sync()

@@ -80,7 +80,7 @@ class Service:
             path,
             stored=position,
             released=lambda: self._released,
-            end=lambda: self._intake.end,
+            end=lambda: self._intake.written,
             sync=self._intake.sync,
             interval=settings.journal.fsync_interval,
         )

@@ -13,11 +13,12 @@ from amikafka_tail.checkpoint import Checkpoint, DamagedCheckpoint, store
 from amikafka_tail.config import settings
 from amikafka_tail.config.identity import Identity
 from amikafka_tail.errors import PluginError
-from amikafka_tail.intake import LiveIntake, load_checkpoint
+from amikafka_tail.intake import FileIntake, LiveIntake, load_checkpoint
 from amikafka_tail.journal import Journal
 from amikafka_tail.metrics import Counters
 from amikafka_tail.sources.live import LiveSource
 from amikafka_tail.sources.spool import SpoolOptions, SpoolSource
+from amikafka_tail.syncer import Syncer
 from amikafka_tail.transactions import Committed
 
 END = b"\r\n\r\n"
@@ -146,6 +147,43 @@ def test_files_wait_until_somebody_has_looked_at_a_damaged_checkpoint(
     with pytest.raises(DamagedCheckpoint, match="move it away"):
         load_checkpoint(configured, SpoolSource(SpoolOptions(directory=tmp_path)))
     assert path.exists()
+
+
+def test_only_the_main_thread_asks_the_reader_of_files_how_much_there_is(tmp_path: Path) -> None:
+    path = tmp_path / "ami_kafka.conf"
+    path.write_text(
+        f"[general]\nsource = spool\n[spool]\ndirectory = {tmp_path}\n"
+        f"[journal]\ndirectory = {tmp_path / 'state'}\n"
+    )
+    (tmp_path / "state").mkdir()
+    source = SpoolSource(SpoolOptions(directory=tmp_path))
+    made = FileIntake(
+        source,
+        settings.load(path, plugins.load()),
+        plugins.load(),
+        stored=None,
+        counters=Counters(),
+        wake=lambda: None,
+    )
+
+    class Busy:
+        @property
+        def end(self) -> int:
+            raise ValueError("I/O operation on closed file")
+
+    reader, made._reader = made._reader, Busy()  # type: ignore[assignment]
+    syncer = Syncer(
+        tmp_path / "checkpoint.json",
+        stored=0,
+        released=lambda: Checkpoint(epoch="one", offset=7),
+        end=lambda: made.written,
+        sync=made.sync,
+        interval=3600,
+    )
+    syncer.save()
+    assert syncer.stored == 7
+    made._reader = reader
+    made.close()
 
 
 def configuration(directory: Path, text: str) -> settings.Settings:
