@@ -14,16 +14,18 @@ def with_event_id(envelope: Envelope, entity_id: str, epoch: str, *, with_digest
     """Return an envelope that has one more header: `<entity id>/<epoch>/<offset>`.
 
     It is the same whenever the event is sent again. `with_digest` adds eight digits of the event itself: for
-    sources whose offsets depend on the order in which files were found, so that an id is never another's.
+    sources whose offsets depend on the order in which files were found, so that an id is never another's. A
+    gap's has them always.
     """
     before = f"{entity_id}/{epoch}/".encode()
 
     def identified(event: Event) -> tuple[bytes | None, Headers, int]:
         key, headers, moment_ms = envelope(event)
         name = b"%s%d" % (before, event.position)
-        if type(event) is Gap:
-            name += b"-gap"  # the offset may be an event's too
-        if with_digest:
+        is_gap = type(event) is Gap
+        if is_gap:
+            name += b"-gap"  # the offset may be an event's, and that of another gap
+        if with_digest or is_gap:
             name += b"-" + blake2b(event.raw, digest_size=4).hexdigest().encode()
         return key, [*headers, ("event_id", name)], moment_ms
 
