@@ -11,6 +11,7 @@ import socket
 import time
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from types import FrameType
 
@@ -216,7 +217,7 @@ class Service:
         except AmikafkaError as error:
             self._refuse(error)
             return
-        self._settings = settings
+        self._settings = replace(settings, journal=previous.journal)
         logs.set_level(settings.log_level)
         self._board.reload(settings)
         if settings.journal != previous.journal:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import stat
@@ -302,6 +303,21 @@ def test_a_reload_begins_and_ends_to_serve_metrics(world: World) -> None:
     world.daemon.wait_for_log("configuration reloaded", after=before)
     with pytest.raises(urllib.error.URLError):
         get(port, "/healthz")
+
+
+def test_another_journal_is_not_spoken_of_before_the_restart_that_it_takes(world: World) -> None:
+    port = with_metrics(world)
+    world.start()
+    path = world.daemon.configuration
+    other = "directory = /not/there\nmax_bytes = 99m"
+    path.write_text(re.sub("directory = .*\nmax_bytes = .*", other, path.read_text()))
+    world.daemon.signal(signal.SIGHUP)
+    world.daemon.wait_for_log(r"\[journal\]: what was changed there takes effect with a restart")
+    world.daemon.wait_for_log("configuration reloaded")
+    status, text = get(port, "/metrics")
+    assert status == 200
+    assert value(text, "amikafka_journal_max_bytes") == 256 << 20
+    assert world.daemon.running
 
 
 def test_a_port_that_is_taken_costs_no_event(world: World) -> None:
