@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from amikafka_tail.errors import ConfigError, DeliveryFailed
 from amikafka_tail.sender import Sender
 
 ALONE = 1
@@ -45,6 +46,13 @@ class Batching:
     def connect(self) -> Sender:
         """Make the producer to go on with."""
         return self._connect(ALONE if self.is_alone else self._size)
+
+    def connect_again(self) -> Sender:
+        """Make the next one. Raises `DeliveryFailed`: what it takes, a certificate for one, may come back."""
+        try:
+            return self.connect()
+        except ConfigError as error:
+            raise DeliveryFailed(f"no producer can be made: {error}") from error
 
     def refused(self, *, for_size: bool) -> None:
         """Send messages alone from now on, for a while.

@@ -21,7 +21,8 @@ from amikafka_tail.ledger import Failure, Hold, Ledger, Receipt
 from amikafka_tail.messages import Messages
 from amikafka_tail.metrics import Counters
 from amikafka_tail.payload import unpack, value_of
-from amikafka_tail.producer import KafkaError, KafkaException, describe, is_for_size, is_permanent
+from amikafka_tail.producer import KafkaError, KafkaException, NoProducer, describe, is_for_size, is_permanent
+from amikafka_tail.sender import Sender
 from amikafka_tail.set_aside import SetAside
 from amikafka_tail.sources.replayable import NOWHERE, Reader, Unpublishable
 from amikafka_tail.stall import Stall
@@ -80,7 +81,7 @@ class Pipeline:
         self._route = messages.route(messages.fallback)
         self._transactions = transactions
         self._resume = resume
-        self.producer = self._batching.connect()
+        self.producer: Sender = self._batching.connect()
 
     @property
     def lag(self) -> int:
@@ -131,6 +132,8 @@ class Pipeline:
         if self.paused_until is not None:
             return False
         if self._sending is None:
+            if isinstance(self.producer, NoProducer):
+                self._reconnect()
             if self._batching.may_end:
                 if self.ledger.open_receipts:
                     return False
@@ -375,19 +378,22 @@ class Pipeline:
             self._retry_after = FIRST_RETRY
         position = self.ledger.abandon()
         self._counters.rewinds += 1
+        self._pause(reason)
+        self._sending = None
+        self._reader.seek(position)
+        self._stall.moved()
+        self._reconnect()
+
+    def _pause(self, reason: str) -> None:
         self.trouble = reason
         log.error(
             "%s; next attempt in %.0f s, from offset=%d; nothing is lost",
             reason,
             self._retry_after,
-            position,
+            self.ledger.position,
         )
         self._resume_at = self._clock() + self._retry_after
         self._retry_after = min(2 * self._retry_after, LONGEST_RETRY)
-        self._sending = None
-        self._reader.seek(position)
-        self._stall.moved()
-        self._reconnect()
 
     def _await_refusal(self) -> str | None:
         """Wait a moment for a refused message's report: what is behind it may have failed before.
@@ -407,7 +413,11 @@ class Pipeline:
 
     def _reconnect(self) -> None:
         self.producer.discard()
-        self.producer = self._batching.connect()
+        try:
+            self.producer = self._batching.connect_again()
+        except DeliveryFailed as error:
+            self.producer = NoProducer()
+            self._pause(str(error))
 
     def _has_to_wait(self, error: Exception) -> bool:
         """Tell whether a plugin asked to be called again later, and wait if it did."""

@@ -17,6 +17,7 @@ from amikafka_tail.errors import ConfigError, DeliveryFailed, Problem
 __all__ = [
     "KafkaError",
     "KafkaException",
+    "NoProducer",
     "Producer",
     "TransactionalProducer",
     "describe",
@@ -167,6 +168,32 @@ class Producer:
         if error.fatal():
             self.fatal = str(error.str())
         self._on_error(str(error.str()))
+
+
+class NoProducer:
+    """Stands where there is no producer for a while, and takes nothing."""
+
+    fatal = None
+    has_room = False
+
+    def __len__(self) -> int:
+        return 0
+
+    def produce(self, *_message: object) -> None:
+        """Have no room."""
+        raise BufferError
+
+    def poll(self, seconds: float) -> int:
+        """Wait."""
+        time.sleep(seconds)
+        return 0
+
+    def has_leaders(self, _topic: str, _seconds: float) -> bool:
+        """Say no."""
+        return False
+
+    def discard(self) -> None:
+        """Do nothing."""
 
 
 class TransactionalProducer(Producer):

@@ -118,10 +118,11 @@ class Transactions:
 
     def connect(self, batch_size: int | None = None) -> Sender:
         """Make a producer to go on with; whatever the one before was doing does not matter any more."""
-        self._producer = self._connect(batch_size)
+        self._producer = None
         self._state = "closed"
         self._begun = False
         self._outcome = queue.SimpleQueue()
+        self._producer = self._connect(batch_size)
         return self._producer
 
     def open(self) -> None:

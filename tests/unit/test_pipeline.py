@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from amikafka_tail.ami.framing import END
 from amikafka_tail.batching import ALONE, ALONE_SECONDS, LARGEST
 from amikafka_tail.config.identity import Identity
 from amikafka_tail.dead_letters import DeadLetters
-from amikafka_tail.errors import TryLater
+from amikafka_tail.errors import ConfigError, Problem, TryLater
 from amikafka_tail.journal import Journal
 from amikafka_tail.messages import Filter, Messages, Route, chain
 from amikafka_tail.metrics import Counters
@@ -79,6 +80,8 @@ class Broker:
         self.senders: list[FakeSender] = []
         self.batch_sizes: list[int | None] = []
         self.answers = True
+        self.unmade: list[str] = []
+        """Why the next producers cannot be made."""
         self.capacity = 1_000_000
         self.room = 1_000_000
         self.holds: Callable[[Sent], bool] = lambda _sent: False
@@ -86,6 +89,8 @@ class Broker:
         self.refuses: Callable[[bytes], KafkaError | None] = lambda _value: None
 
     def connect(self, batch_size: int | None = None) -> FakeSender:
+        if self.unmade:
+            raise ConfigError([Problem(message=self.unmade.pop())])
         self.batch_sizes.append(batch_size)
         self.senders.append(FakeSender(self, alone=batch_size == ALONE))
         return self.senders[-1]
@@ -665,6 +670,38 @@ def test_a_producer_that_is_done_for_is_replaced(world: World) -> None:
     assert set(world.broker.values) == {event(0), event(1)}
     assert len(world.broker.senders) == 2
     assert pipeline.ledger.position == world.journal.end
+
+
+def test_a_producer_that_cannot_be_made_for_a_while_is_waited_for(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    events = [event(number) for number in range(5)]
+    world.write(stream(*events))
+    failures = [TIMED_OUT] * 5
+    world.broker.fails = lambda _sent: failures.pop() if failures else None
+    pipeline = world.pipeline()
+    world.broker.unmade = ["ssl.key.location failed"] * 3
+    pipeline.step()
+    pipeline.take_reports()
+    pipeline.take_reports()
+    assert pipeline.trouble == "no producer can be made: ssl.key.location failed"
+    world.run(pipeline)
+    assert world.broker.values == events
+    assert pipeline.trouble is None
+    assert re.findall(r"next attempt in (\d+) s", caplog.text) == ["1", "2", "4", "8"]
+
+
+def test_where_no_producer_can_be_made_after_a_refusal_nothing_is_read(world: World) -> None:
+    world.write(stream(event(0), event(1)))
+    world.broker.fails = lambda sent: REFUSED if sent.value == event(1) else None
+    pipeline = world.pipeline()
+    world.run(pipeline)
+    world.clock.now += ALONE_SECONDS
+    world.write(stream(event(2)))
+    world.broker.unmade = ["ssl.key.location failed"]
+    assert not pipeline.step()
+    world.run(pipeline)
+    assert world.broker.values[-1] == event(2)
 
 
 @pytest.mark.parametrize("error", [UNKNOWN_TOPIC, KafkaError(KafkaError._STATE)], ids=str)

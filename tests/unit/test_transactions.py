@@ -19,7 +19,7 @@ from amikafka_tail.ami.framing import END
 from amikafka_tail.checkpoint import Checkpoint, unpack
 from amikafka_tail.config.identity import Identity
 from amikafka_tail.dead_letters import DeadLetters
-from amikafka_tail.errors import DeliveryFailed
+from amikafka_tail.errors import ConfigError, DeliveryFailed, Problem
 from amikafka_tail.journal import Journal
 from amikafka_tail.messages import Messages, Route
 from amikafka_tail.metrics import Counters
@@ -150,11 +150,12 @@ class World:
         self.keeps: Callable[[bytes], bool] = lambda _raw: True
         self.render: Callable[[Event], bytes] = lambda each: each.raw
         self.gap_events = False
+        self.unmade = 0
         self._written = 0
 
     def pipeline(self, position: int = 0, owner: str = "one") -> Pipeline:
         transactions = Transactions(
-            lambda _batch_size: Producer(self.kafka),
+            self.connect,
             self.kafka,
             owner=owner,
             checkpoint=lambda offset: Checkpoint(epoch=self.journal.epoch, offset=offset),
@@ -179,6 +180,13 @@ class World:
             transactions=transactions,
             resume=self.resume,
         )
+
+    def connect(self, _batch_size: int | None) -> Producer:
+        # The first is the one that the daemon starts with.
+        if self.unmade and self.counters.rewinds:
+            self.unmade -= 1
+            raise ConfigError([Problem(message="ssl.key.location failed")])
+        return Producer(self.kafka)
 
     def resume(self, committed: Committed) -> StreamReader | None:
         self.resumed.append(committed)
@@ -443,6 +451,17 @@ def test_a_topic_of_checkpoints_that_was_deleted_is_made_again(world: World) -> 
     world.kafka.checkpoints.clear()
     events += world.write(20)
     world.run(pipeline)
+    assert world.kafka.events == events
+
+
+def test_a_producer_that_cannot_be_made_for_a_while_is_waited_for(world: World) -> None:
+    failures = [TIMED_OUT]
+    world.kafka.fails = lambda _value: failures.pop() if failures else None
+    events = world.write(20)
+    pipeline = world.pipeline()
+    world.unmade = 3
+    world.run(pipeline)
+    assert world.unmade == 0
     assert world.kafka.events == events
 
 
