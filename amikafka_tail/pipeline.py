@@ -66,6 +66,8 @@ class Pipeline:
         self.ledger = Ledger(reader.position)
         self.trouble: str | None = None
         """Why Kafka did not take what was sent last; `None` since it has taken something."""
+        self.held: str | None = None
+        """Which plugin makes the events wait, and why, where that takes longer than a moment."""
         self._reader = reader
         self._messages = messages
         self._batching = Batching(connect, clock)
@@ -188,6 +190,7 @@ class Pipeline:
         """Send what is left of the chunk that was read; return whether that was all of a chunk."""
         if self._sending is None or self.paused_until is not None:
             return False
+        self.held = None
         try:
             done = next(self._sending, self) is self
         except DeliveryFailed as error:
@@ -426,6 +429,7 @@ class Pipeline:
             return False
         self._resume_at = self._clock() + self._hold_for
         if self._hold_for > QUIET_HOLD:
+            self.held = f'plugin "{plugin}" has to wait: {cause}'
             log.warning(
                 'plugin "%s" has to wait: %s; next attempt in %.0f s; nothing is lost',
                 plugin,

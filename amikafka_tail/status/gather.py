@@ -153,6 +153,7 @@ class Gatherer:
                 disconnections=counters.disconnections,
                 disconnected_seconds=counters.disconnected_seconds,
             ),
+            held=daemon.pipeline.held,
             said=[
                 Said(at_ms=round(each.at * 1000), level=each.level, text=each.text, count=each.times)
                 for each in logs.recent.all()

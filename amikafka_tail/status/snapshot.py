@@ -174,6 +174,8 @@ class Snapshot:
     journal: JournalState | None
     kafka: KafkaState
     losses: Losses
+    held: str | None = None
+    """Which plugin makes the events wait, and why; `None` where none does."""
     said: list[Said] = field(default_factory=list)
     """The last warnings and errors, the oldest first."""
 

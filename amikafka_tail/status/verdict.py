@@ -36,7 +36,7 @@ def judge(snapshot: Snapshot) -> Verdict:
     lost = losses(snapshot.losses)
     advice: list[str] = []
     states: list[str] = []
-    healthy = source.healthy and kafka.healthy
+    healthy = source.healthy and kafka.healthy and not snapshot.held
     if not source.healthy:
         states.append(f"nothing comes in: {source.state}")
         advice.append(_advice_on_source(snapshot))
@@ -46,6 +46,9 @@ def judge(snapshot: Snapshot) -> Verdict:
     if not kafka.healthy:
         states.append(f"Kafka takes nothing: {kafka.state}; {_waiting(snapshot)}")
         advice += _advice_on_kafka(snapshot)
+    elif snapshot.held:
+        states.append(f"{snapshot.held}; {_waiting(snapshot)}")
+        advice.append("mend what the plugin waits for, then everything is sent by itself")
     elif kafka.in_flight and kafka.seconds_since_delivery is None and lag.seconds > FIRST_SECONDS:
         states.append(f"Kafka has acknowledged nothing yet; {_waiting(snapshot)}")
     elif lag.seconds > BEHIND_SECONDS:

@@ -1134,7 +1134,12 @@ def test_a_format_that_has_to_wait_is_called_again_with_the_same_event(
     world.write(stream(event(0), event(1), event(2)))
     pipeline = world.pipeline()
     started = world.clock.now
+    while refusals > 1:
+        pipeline.step()
+        world.clock.now = pipeline.paused_until or world.clock.now
+    assert pipeline.held == 'plugin "raw" has to wait: the registry does not answer'
     world.run(pipeline)
+    assert pipeline.held is None
     assert world.broker.values == [event(0), event(1), event(2)]
     assert world.dead == []
     assert (world.counters.events, world.counters.rewinds, len(world.broker.senders)) == (3, 0, 1)

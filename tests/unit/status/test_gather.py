@@ -51,7 +51,7 @@ class World:
             captured_ms=lambda _position: None,
         )  # fmt: skip
         self.pipeline: Any = SimpleNamespace(
-            lag=0, ledger=Ledger(0), position=0, producer=[], problem=None, trouble=None
+            lag=0, ledger=Ledger(0), position=0, producer=[], problem=None, trouble=None, held=None
         )
         self.daemon = Daemon(settings, self.intake, self.pipeline)
 
@@ -146,6 +146,12 @@ def test_what_the_pipeline_says_of_kafka_comes_first(world: World) -> None:
     assert world.gatherer.snapshot(world.daemon).kafka.state == "the topic does not exist"
     world.pipeline.problem = "shut out"
     assert world.gatherer.snapshot(world.daemon).kafka.state == "shut out"
+
+
+def test_which_plugin_makes_events_wait_comes_from_the_pipeline(world: World) -> None:
+    assert world.gatherer.snapshot(world.daemon).held is None
+    world.pipeline.held = "no registry"
+    assert world.gatherer.snapshot(world.daemon).held == "no registry"
 
 
 def test_brokers_of_which_none_is_up_are_a_problem(world: World) -> None:

@@ -98,6 +98,19 @@ def test_a_manager_user_who_is_sent_nothing_is_not_all_well(
     assert ("amikafka doctor" in " ".join(verdict.advice)) == silent
 
 
+def test_a_plugin_that_makes_events_wait_is_not_called_catching_up() -> None:
+    verdict = judge(
+        changed(
+            held='plugin "avro" has to wait: no registry',
+            lag={"bytes": 5000, "events": 10, "seconds": 3600.0},
+            kafka={"state": "idle", "in_flight": 0},
+        )
+    )
+    assert not verdict.healthy
+    assert verdict.state == 'plugin "avro" has to wait: no registry; 10 events wait, the oldest for 60 min'
+    assert verdict.advice == ["mend what the plugin waits for, then everything is sent by itself"]
+
+
 def test_kafka_is_away_and_nothing_comes_in() -> None:
     verdict = judge(changed(kafka=AWAY, lag=BEHIND, journal={"hours_left": None}))
     assert "does not grow" in verdict.advice[1]
