@@ -184,6 +184,8 @@ class Pipeline:
                 log.warning("the checkpoint in Kafka is of another journal: going on with what is here")
             else:
                 self._reader, self.ledger = reader, Ledger(reader.position)
+        if self.trouble is not None and transactions.may_send and self.exhausted:
+            self.trouble = None  # the take-over was all there was to do
         return transactions.advance(self.ledger, whole=self._sending is None, sent=self._counters.sent)
 
     def send_rest(self) -> bool:

@@ -465,6 +465,20 @@ def test_a_producer_that_cannot_be_made_for_a_while_is_waited_for(world: World) 
     assert world.kafka.events == events
 
 
+def test_a_kafka_that_is_back_is_no_trouble_though_nothing_happens(world: World) -> None:
+    answers = [DeliveryFailed("nobody answers")]
+
+    def away() -> None:
+        if answers:
+            raise answers.pop()
+
+    world.kafka.before_open = away
+    pipeline = world.pipeline()
+    world.run(pipeline, lambda: pipeline.trouble is not None)
+    world.run(pipeline, lambda: pipeline.trouble is None)
+    assert world.kafka.generation == 1
+
+
 def test_an_unexpected_error_is_one_more_reason_to_try_again(world: World) -> None:
     errors: list[Exception] = [OSError(5, "Input/output error"), RuntimeError("what?")]
 
