@@ -38,6 +38,7 @@ ACTIVE_SECONDS = 1.0
 PATIENT_SECONDS = 10.0
 """After that long the loop looks for reports once a second: Kafka is away."""
 STATUS_SECONDS = 5.0
+SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 
 log = logging.getLogger("amikafka")
 
@@ -282,6 +283,7 @@ class Service:
         signal.signal(signal.SIGINT, stop)
         signal.signal(signal.SIGHUP, reload)
         signal.set_wakeup_fd(self._wake_writer.fileno(), warn_on_full_buffer=False)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
     def _wake(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -289,29 +291,28 @@ class Service:
 
 
 def wait_while_disabled(load: Callable[[], Settings]) -> Settings | None:
-    """Wait for a reload that enables the service, then return its settings; `None` when told to stop."""
+    """Wait for a reload that enables the service, then return its settings; `None` when told to stop.
+
+    Signals stay blocked, so that none of them ends the process before the service listens.
+    """
     put_away(take_descriptors(os.environ), DescriptorStore(os.environ.get("NOTIFY_SOCKET")))
     notifier = Notifier()
     reloads = Reloads(os.environ)
-    signals = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    try:
-        notifier.tell("READY=1", "STATUS=disabled by [general] enabled = no")
-        while True:
-            received = signal.sigtimedwait(signals, 1.0)
-            notifier.keep_alive()
-            if received is None:
-                continue
-            if received.si_signo != signal.SIGHUP:
-                return None
-            try:
-                settings = load()
-            except AmikafkaError as error:
-                log.error("%s", error)
-                reloads.done(str(error).splitlines())
-                continue
-            reloads.done([])
-            if settings.enabled:
-                return settings
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    notifier.tell("READY=1", "STATUS=disabled by [general] enabled = no")
+    while True:
+        received = signal.sigtimedwait(SIGNALS, 1.0)
+        notifier.keep_alive()
+        if received is None:
+            continue
+        if received.si_signo != signal.SIGHUP:
+            return None
+        try:
+            settings = load()
+        except AmikafkaError as error:
+            log.error("%s", error)
+            reloads.done(str(error).splitlines())
+            continue
+        reloads.done([])
+        if settings.enabled:
+            return settings

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.daemon import MEGABYTE, Daemon
+from tests.support.waiting import wait_for
 from tests.support.world import BOUND, World, event
 
 # The main job.
@@ -131,6 +132,22 @@ def test_a_reload_takes_another_topic_and_format_and_loses_nothing(world: World)
     assert after.value == b"EntityID: 00:11:22:33:44:55\r\nSystemName: pbx-01\r\n" + event(20)
     assert world.numbers(20) == list(range(20))
     assert world.asterisk.connections == 1
+
+
+def test_reloads_that_switch_it_on_are_many_and_end_nothing(world: World) -> None:
+    world.daemon.configure(world.configuration().replace("[general]", "[general]\nenabled = no"))
+    world.daemon.start()
+    world.daemon.wait_for_word("READY")
+    world.daemon.configure(world.configuration())
+
+    def connected() -> bool:
+        assert world.daemon.running, world.daemon.tail()
+        world.daemon.signal(signal.SIGHUP)
+        return "connected: asterisk=" in world.daemon.log
+
+    wait_for(connected, BOUND, "a connection", interval=0.002)
+    world.asterisk.send(event(0))
+    assert world.numbers(1) == [0]
 
 
 def test_a_reload_does_not_switch_it_off_and_says_so(world: World) -> None:
