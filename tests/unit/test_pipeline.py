@@ -924,6 +924,24 @@ def test_a_refusal_and_a_time_out_together_lose_nothing(world: World) -> None:
     assert set(world.broker.values) == set(events) - {event(1)}
 
 
+@pytest.mark.parametrize("refused", [0, 2])
+def test_a_refused_message_right_behind_the_beginning_of_a_connection_is_found(
+    world: World, refused: int
+) -> None:
+    world.journal.begin_connection(PBX, NOW)
+    world.write(stream(event(0), event(1)))
+    world.journal.begin_connection(UPGRADED, NOW)
+    world.write(stream(event(2)))
+    world.broker.fails = lambda sent: REFUSED if sent.value == event(refused) else None
+    world.run(world.pipeline())
+    (letter,) = world.dead
+    assert letter["event"].encode() == event(refused)
+    assert letter["position"] == (
+        len(b"\0" + END) if refused == 0 else world.journal.end - len(stream(event(2)))
+    )
+    assert world.broker.values == [event(number) for number in range(3) if number != refused]
+
+
 def test_a_refused_message_from_before_another_connection_is_found(world: World) -> None:
     world.render = lambda each: world.rendered_as[-1].encode() + b" " + each.raw
     world.journal.begin_connection(PBX, NOW)
