@@ -121,6 +121,9 @@ class LogFile:
     def read(self, size: int) -> bytes:
         """Return the next bytes, none at the end."""
         data = self.read_at(self.offset, size)
+        if self.offset <= len(self.head) < HEAD:
+            # A place has to be marked by these bytes: an inode alone is the truncated file's as well.
+            self.head += data[len(self.head) - self.offset :][: HEAD - len(self.head)]
         self.offset += len(data)
         return data
 

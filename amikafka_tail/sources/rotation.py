@@ -108,11 +108,12 @@ class Log:
         self._say(f"{path}: {why_unreadable(path, error)}")
 
     def _read(self, file: LogFile) -> Batch | None:
-        start = file.framer.position
+        start, head = file.framer.position, file.head
         data = file.read(CHUNK)
         events = file.framer.feed(data) if data else []
         mark = file.mark(file.framer.position)
         if file.was_rewritten():
+            file.head = head
             return self._leave(file, self._after_truncation(file, start), start)
         file.learn_head()
         if data:

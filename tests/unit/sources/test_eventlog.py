@@ -383,6 +383,18 @@ class TestRotation:
         world.write(b"".join(block(number) for number in range(1, 50)))
         assert numbers + world.read() == list(range(50))
 
+    def test_copied_and_truncated_when_it_was_new(self, world: World, *, down: bool) -> None:
+        world.path.touch()
+        numbers = world.read()
+        world.write(block(0))
+        numbers += self.read_or_stop(world, down=down)
+        world.write(block(1))
+        shutil.copyfile(world.path, world.directory / "full.1")
+        world.touch(world.directory / "full.1")
+        os.truncate(world.path, 0)
+        world.write(b"".join(map(block, range(2, 20))))
+        assert numbers + world.read() == list(range(20))
+
     def test_deleted_and_created(self, world: World, *, down: bool) -> None:
         world.write(blocks(0, 1))
         numbers = self.read_or_stop(world, down=down)
