@@ -96,11 +96,15 @@ class Log:
         if self.file is None:
             return None
         try:
-            batch = self._read(self.file)
+            batch = self._read(file)
+        start, offset = file.framer.position, file.offset
         except OSError as error:
             self._say_why(error)
             return None
         self._say(None)
+            self._looked_at = None
+            if file.offset != offset:
+                file.start_at(start, file.framer.form)  # what has come was given to nobody
         return batch
 
     def _say_why(self, error: OSError) -> None:
@@ -124,11 +128,12 @@ class Log:
 
     def _leave(self, file: LogFile, following: LogFile, start: int) -> Batch:
         """Go on with another file; return what the one before leaves unfinished after `start`."""
-        rest = None
-        if not following.is_same(file):
-            rest = file.framer.finish()
-            if file.head:
-                self.finished = (*self.finished, file.fingerprint)[-MAX_FINISHED:]
+        is_same = following.is_same(file)
+        rest = None if is_same else file.framer.finish()
+        end = start if rest is None else file.offset
+        batch = Batch(file, start, end, [] if rest is None else [rest], file.mark(end))
+        if file.head and not is_same:
+            self.finished = (*self.finished, file.fingerprint)[-MAX_FINISHED:]
         self._superseded = False
         self._looked_at = None
         self.file = following

@@ -19,7 +19,9 @@ from amikafka_tail.ami.framing import MAX_BLOCK
 from amikafka_tail.config.identity import Identity
 from amikafka_tail.gaps import Gap
 from amikafka_tail.metrics import Counters
+from amikafka_tail.sources import logfile
 from amikafka_tail.sources.eventlog import EventLogOptions, EventLogSource
+from amikafka_tail.sources.logfile import LogFile
 from amikafka_tail.sources.logs import LogsReader
 from amikafka_tail.sources.replayable import Unpublishable
 
@@ -65,7 +67,7 @@ class World:
         self.gaps: list[Gap] = []
         self.versions: list[str] = []
         self.names: list[str] = []
-        self._clock = 1_700_000_000
+        self.clock = 1_700_000_000
         self._reader: LogsReader | None = None
 
     @property
@@ -93,8 +95,8 @@ class World:
         self.touch(path)
 
     def touch(self, path: Path) -> None:
-        self._clock += 1
-        os.utime(path, (self._clock, self._clock))
+        self.clock += 1
+        os.utime(path, (self.clock, self.clock))
 
     def read(self, *, deliver: bool = True) -> list[int]:
         """Read all there is; return the events' numbers."""
@@ -481,6 +483,60 @@ def test_a_file_that_is_gone_is_said_and_the_rest_is_read(
     with caplog.at_level(logging.ERROR):
         assert world.read() == [2, 3]
     assert "the file that was being read is gone" in caplog.text
+
+
+class Unreadable:
+    """Makes the kernel refuse to read some files, at any step of a reader."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.reads = 0
+        self.refused: set[Path] = set()
+        self._pread, self._open = os.pread, LogFile.__init__
+        monkeypatch.setattr(logfile.os, "pread", self.pread)
+
+        def open_file(file: LogFile, path: Path, *arguments: Any) -> None:
+            if path in self.refused:
+                raise PermissionError(13, "Permission denied", str(path))
+            self._open(file, path, *arguments)
+
+        monkeypatch.setattr(LogFile, "__init__", open_file)
+
+    def pread(self, descriptor: int, size: int, offset: int) -> bytes:
+        self.reads -= 1
+        if self.reads == 0:
+            raise OSError(5, "Input/output error")
+        return self._pread(descriptor, size, offset)
+
+
+def test_a_rotated_file_that_cannot_be_read_for_a_while_is_waited_for(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel = Unreadable(monkeypatch)
+    world.write(block(0))
+    assert world.read() == [0]
+    kernel.refused.add(world.rename("full.1"))
+    world.write(block(1))
+    for _ in range(3):
+        assert world.read() == []
+        assert "full.1: cannot be read by the user" in (world.reader.problem or "")
+    kernel.refused.clear()
+    assert world.read() == [1]
+    assert world.reader.problem is None
+
+
+@pytest.mark.parametrize("failing", range(1, 9))
+def test_a_disk_that_fails_for_a_moment_takes_no_event_with_it(
+    world: World, monkeypatch: pytest.MonkeyPatch, failing: int
+) -> None:
+    world.write(block(0))
+    assert world.read() == [0]
+    kernel = Unreadable(monkeypatch)
+    world.write(block(1) + block(2)[:-30])
+    world.rename("full.1")
+    world.write(block(3))
+    kernel.reads = failing
+    assert world.read() + world.read() == [1, 3]
+    assert [each.raw[:8] for each in world.torn] == [b"Event: A"]
 
 
 @pytest.mark.parametrize(
