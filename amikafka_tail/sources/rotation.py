@@ -153,7 +153,11 @@ class Log:
             candidates.append(found)
         chosen = next((each for each in candidates if each.has(mark)), None)
         if chosen is None:
-            if not candidates:
+            # Those that were written to last before it were read before, or are not wanted.
+            newer = [each for each in candidates if each.modified_ns >= mark.modified_ns]
+            chosen = min(newer, key=lambda each: each.modified_ns, default=active)
+            if chosen is None:
+                _close_others(candidates, None)
                 return None
             log.error(
                 "%s: the file that was being read is gone: what it had after offset=%d is lost, unless it was"
@@ -161,8 +165,6 @@ class Log:
                 mark.path,
                 mark.offset,
             )
-            newer = [each for each in candidates if each.modified_ns >= mark.modified_ns]
-            chosen = min(newer or candidates, key=lambda each: each.modified_ns)
             chosen.start_at(0)
         else:
             chosen.start_at(mark.offset, mark.form)

@@ -485,6 +485,20 @@ def test_a_file_that_is_gone_is_said_and_the_rest_is_read(
     assert "the file that was being read is gone" in caplog.text
 
 
+def test_older_files_are_not_read_again_where_the_one_that_was_read_is_gone(world: World) -> None:
+    world.options["start"] = "beginning"
+    for turn in range(3):
+        world.write(block(turn))
+        world.rename(f"full.{turn}")
+    world.write(block(3))
+    assert world.read() == [0, 1, 2, 3]
+    world.restart()
+    world.path.unlink()
+    assert world.read() == []
+    world.write(block(4))
+    assert world.read() == [4]
+
+
 class Unreadable:
     """Makes the kernel refuse to read some files, at any step of a reader."""
 
