@@ -8,6 +8,7 @@ new name nor gzip changes.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import stat
@@ -93,18 +94,19 @@ class Log:
 
     def read(self) -> Batch | None:
         """Return what comes next, `None` when there is nothing now. An empty batch was not complete."""
-        if self.file is None:
+        file = self.file
+        if file is None:
             return None
+        start, offset = file.framer.position, file.offset
         try:
             batch = self._read(file)
-        start, offset = file.framer.position, file.offset
         except OSError as error:
             self._say_why(error)
-            return None
-        self._say(None)
             self._looked_at = None
             if file.offset != offset:
                 file.start_at(start, file.framer.form)  # what has come was given to nobody
+            return None
+        self._say(None)
         return batch
 
     def _say_why(self, error: OSError) -> None:
@@ -137,8 +139,7 @@ class Log:
         self._superseded = False
         self._looked_at = None
         self.file = following
-        end = start if rest is None else file.offset
-        return Batch(file, start, end, [] if rest is None else [rest], file.mark(end))
+        return batch
 
     # Finding the file to read.
 
@@ -183,7 +184,13 @@ class Log:
             return oldest
         if active is None:
             self._start = "checkpoint"  # one that appears later is all new
-        elif self._start == "end":
+            return None
+        with contextlib.suppress(OSError):
+            # What is older is not wanted, whatever a clock that is set back makes of its time.
+            older = self._generations()
+            self.finished = tuple(each.fingerprint for each in older)[-MAX_FINISHED:]
+            _close_others(older, None)
+        if self._start == "end":
             # In the middle of an event perhaps, whose rest is no event.
             active.start_at(active.size)
         return active

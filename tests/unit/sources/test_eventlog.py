@@ -499,6 +499,22 @@ def test_older_files_are_not_read_again_where_the_one_that_was_read_is_gone(worl
     assert world.read() == [4]
 
 
+@pytest.mark.parametrize("clock", [1_600_000_000, 1_800_000_000], ids=["set back", "set forward"])
+def test_a_clock_that_jumps_does_not_change_what_is_read(world: World, clock: int) -> None:
+    world.write(block(0))
+    world.rename("full.1")
+    world.write(blocks(1, 2))
+    assert world.read() == [1, 2]
+    for turn in range(2):
+        world.write(block(3 + 2 * turn))
+        world.rename(f"full.{2 + turn}")
+        world.clock = clock
+        world.write(block(4 + 2 * turn))
+        assert world.read() == [3 + 2 * turn, 4 + 2 * turn]
+        world.restart()
+        assert world.read() == []
+
+
 class Unreadable:
     """Makes the kernel refuse to read some files, at any step of a reader."""
 
