@@ -103,6 +103,11 @@ class FileIntake:
         """Offset of the end, as far as it is known."""
         return self._reader.end
 
+    @property
+    def recorded(self) -> int:
+        """Return 0: nothing is recorded. The reader's own end is no matter of another thread."""
+        return 0
+
     def reader_at(self, position: int, *, in_block: bool = False) -> FollowingReader:
         """Return the reader, which goes on at the offset."""
         assert not in_block
@@ -152,11 +157,6 @@ class FileIntake:
         self._open(self._source, self._settings, checkpoint.offset, checkpoint.bookmark)
         before.close()
         return self._reader
-
-    @property
-    def written(self) -> int:
-        """Nothing: the files are others', and the reader is the main thread's alone."""
-        return 0
 
     def sync(self) -> None:
         """Do nothing: the files are others'."""

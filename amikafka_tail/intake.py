@@ -68,6 +68,11 @@ class Intake(Protocol):
         """Offset of the next byte to come."""
         ...
 
+    @property
+    def recorded(self) -> int:
+        """Offset up to which there is something to sync. May be called from another thread."""
+        ...
+
     def reader_at(self, position: int, *, in_block: bool = False) -> Reader:
         """Return a reader that goes on at an offset."""
         ...
@@ -95,11 +100,6 @@ class Intake(Protocol):
         """Return a reader that goes on where Kafka says that the last commit was, `None` where that is not
         known here.
         """
-        ...
-
-    @property
-    def written(self) -> int:
-        """Offset up to which there is something to sync. May be called from another thread."""
         ...
 
     def sync(self) -> None:

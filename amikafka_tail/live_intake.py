@@ -109,6 +109,11 @@ class LiveIntake:
         """Offset of the journal's end."""
         return self._journal.end
 
+    @property
+    def recorded(self) -> int:
+        """Offset of the journal's end."""
+        return self._journal.end
+
     def reader_at(self, position: int, *, in_block: bool = False) -> StreamReader:
         """Return the reader of the journal, which goes on at the offset; it knows what it has counted."""
         if self._reader is None or in_block:
@@ -169,11 +174,6 @@ class LiveIntake:
             )
             return self.reader_at(self._began_at, in_block=not self._began_whole)
         return self.reader_at(offset)
-
-    @property
-    def written(self) -> int:
-        """Offset of the journal's end."""
-        return self._journal.end
 
     def sync(self) -> None:
         """Sync the journal."""

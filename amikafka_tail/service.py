@@ -80,9 +80,9 @@ class Service:
         self._pipeline = self._make_pipeline(position, in_block=stored is None and position > 0)
         self._syncer = Syncer(
             path,
-            stored=position,
+            stored=self._released,
             released=lambda: self._released,
-            end=lambda: self._intake.written,
+            end=lambda: self._intake.recorded,
             sync=self._intake.sync,
             interval=settings.journal.fsync_interval,
         )
@@ -158,9 +158,13 @@ class Service:
     def _release(self) -> None:
         """Let go what is delivered; from here on the checkpoint may say so."""
         position = self._pipeline.ledger.position
-        self._intake.release(position, stored=self._syncer.stored)
+        self._intake.release(position, stored=self._syncer.stored.offset)
         if position != self._released.offset:
             self._released = self._intake.checkpoint(position)
+
+    def _note(self) -> None:
+        """Let the checkpoint say where files are begun, even if nothing of them is delivered yet."""
+        self._released = self._intake.checkpoint(self._pipeline.ledger.position)
 
     def _wait(self) -> None:
         """Wait for bytes, reports, signals or the next thing that is due."""
@@ -193,6 +197,7 @@ class Service:
         self._status = state
         self._status_events = self._counters.events
         self._next_status = now + STATUS_SECONDS
+        self._note()
         self._notifier.tell(
             f"STATUS={state}; {rate:.0f} events/s; "
             f"{self._pipeline.lag} bytes behind, {len(self._pipeline.producer)} messages in flight"
@@ -262,6 +267,7 @@ class Service:
                 self._pipeline.take_reports(0.01)
             self._notifier.keep_alive()
         self._release()
+        self._note()
         try:
             self._syncer.stop()
         except OSError as error:

@@ -16,16 +16,15 @@ log = logging.getLogger("amikafka.syncer")
 class Syncer:
     """Syncs the journal and stores the checkpoint every `interval` seconds, where there is anything new.
 
-    `stored` is the offset in the checkpoint file: what comes before it will not be asked for again.
-    `released` says what may be stored now, `end` up to where there is something to sync; both are called from
-    the thread.
+    `stored` is what is in the checkpoint file. `released` says what may be stored now, `end` up to where
+    there is something to sync; both are called from the thread.
     """
 
     def __init__(
         self,
         path: Path,
         *,
-        stored: int,
+        stored: Checkpoint,
         released: Callable[[], Checkpoint],
         end: Callable[[], int],
         sync: Callable[[], None],
@@ -57,9 +56,9 @@ class Syncer:
         if end != self._synced:
             self._sync()
             self._synced = end
-        if released.offset != self.stored or not self._path.exists():
+        if released != self.stored or not self._path.exists():
             checkpoint.store(self._path, released)
-            self.stored = released.offset
+            self.stored = released
 
     def _run(self) -> None:
         failed = False

@@ -237,6 +237,33 @@ def test_a_reload_reads_another_file_and_goes_on_with_the_one_before(follower: F
     assert follower.numbers == [0, 1, 2]
 
 
+@pytest.mark.parametrize("way", ["killed", "stopped"])
+def test_what_came_since_the_first_start_is_there_after_kafka_was_away_all_the_time(
+    follower: Follower, way: str
+) -> None:
+    path = follower.daemon.directory.parent / "log" / "full"
+    path.write_bytes(block(0))
+    right = follower.daemon.configuration.read_text().replace("start = beginning", "start = end")
+    follower.daemon.configure(re.sub("brokers = .*", "brokers = 127.0.0.1:1", right))
+    follower.daemon.start()
+    stored = follower.daemon.directory / "state" / "checkpoint-eventlog.json"
+    if way == "killed":
+        wait_for(lambda: stored.exists() and b'"mark"' in stored.read_bytes(), BOUND, "a note of the start")
+        follower.daemon.signal(signal.SIGKILL)
+        follower.daemon.wait_for_exit(BOUND)
+    else:
+        follower.daemon.wait_for(lambda: "READY" in str(follower.daemon.manager.messages), BOUND, "a start")
+        follower.daemon.stop()
+    with path.open("ab") as log:
+        log.write(block(1))
+    path.rename(path.with_name("full.1"))
+    path.write_bytes(block(2))
+    follower.daemon.configure(right)
+    follower.daemon.start()
+    follower.wait_for({1, 2})
+    assert sorted(follower.numbers) == [1, 2]
+
+
 @pytest.mark.parametrize("follower", ["spool"], indirect=True)
 def test_spooled_files_are_published_and_deleted(follower: Follower) -> None:
     spool = follower.daemon.directory.parent / "log"

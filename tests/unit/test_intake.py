@@ -17,8 +17,8 @@ from amikafka_tail.intake import FileIntake, LiveIntake, load_checkpoint
 from amikafka_tail.journal import Journal
 from amikafka_tail.metrics import Counters
 from amikafka_tail.sources.live import LiveSource
+from amikafka_tail.sources.replayable import ReplayableSource
 from amikafka_tail.sources.spool import SpoolOptions, SpoolSource
-from amikafka_tail.syncer import Syncer
 from amikafka_tail.transactions import Committed
 
 END = b"\r\n\r\n"
@@ -149,43 +149,6 @@ def test_files_wait_until_somebody_has_looked_at_a_damaged_checkpoint(
     assert path.exists()
 
 
-def test_only_the_main_thread_asks_the_reader_of_files_how_much_there_is(tmp_path: Path) -> None:
-    path = tmp_path / "ami_kafka.conf"
-    path.write_text(
-        f"[general]\nsource = spool\n[spool]\ndirectory = {tmp_path}\n"
-        f"[journal]\ndirectory = {tmp_path / 'state'}\n"
-    )
-    (tmp_path / "state").mkdir()
-    source = SpoolSource(SpoolOptions(directory=tmp_path))
-    made = FileIntake(
-        source,
-        settings.load(path, plugins.load()),
-        plugins.load(),
-        stored=None,
-        counters=Counters(),
-        wake=lambda: None,
-    )
-
-    class Busy:
-        @property
-        def end(self) -> int:
-            raise ValueError("I/O operation on closed file")
-
-    reader, made._reader = made._reader, Busy()  # type: ignore[assignment]
-    syncer = Syncer(
-        tmp_path / "checkpoint.json",
-        stored=0,
-        released=lambda: Checkpoint(epoch="one", offset=7),
-        end=lambda: made.written,
-        sync=made.sync,
-        interval=3600,
-    )
-    syncer.save()
-    assert syncer.stored == 7
-    made._reader = reader
-    made.close()
-
-
 def configuration(directory: Path, text: str) -> settings.Settings:
     path = directory / "ami_kafka.conf"
     path.write_text(text.replace("[manager]", "[manager]\nsecret = x\nhost = h"))
@@ -222,3 +185,21 @@ def test_a_source_that_could_not_be_made_is_made_with_the_next_reload(
     monkeypatch.setattr(intake._recorder, "replace_source", lambda _source, key: replaced.append(key))
     intake.reload(changed)
     assert replaced == [build.source_key(changed)]
+
+
+def test_what_other_threads_ask_needs_no_reader_that_the_main_loop_moves(tmp_path: Path) -> None:
+    log = tmp_path / "full"
+    log.write_bytes(b"Event: A" + END)
+    settings = configuration(
+        tmp_path,
+        f"[general]\nsource = eventlog\n[eventlog]\npath = {log}\n[journal]\ndirectory = {tmp_path}\n",
+    )
+    source = build.source(settings, plugins.load())
+    assert isinstance(source, ReplayableSource)
+    made = FileIntake(source, settings, plugins.load(), stored=None, counters=Counters(), wake=lambda: None)
+    assert made.reader_at(0).read() is not None
+    made.finish()
+    made.close()
+    with pytest.raises(ValueError, match="closed file"):
+        _ = made.end  # what another thread may see while the main loop goes on to the next file
+    assert made.recorded == 0

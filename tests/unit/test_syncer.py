@@ -4,6 +4,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from amikafka_tail.checkpoint import Checkpoint
 from amikafka_tail.syncer import Syncer
 
 BOUND = 20.0
+START = Checkpoint(epoch="one", offset=0)
 NEVER = 3600.0
 
 
@@ -21,6 +23,7 @@ class Disk:
     def __init__(self) -> None:
         self.end = 0
         self.position = 0
+        self.bookmark: dict[str, Any] | None = None
         self.synced_to: list[int] = []
         self.events: list[str] = []
         self.full = False
@@ -57,8 +60,8 @@ def syncers(disk: Disk, path: Path) -> Iterator[Callable[[float], Syncer]]:
     def make(interval: float) -> Syncer:
         syncer = Syncer(
             path,
-            stored=0,
-            released=lambda: Checkpoint(epoch="one", offset=disk.position),
+            stored=START,
+            released=lambda: Checkpoint(epoch="one", offset=disk.position, bookmark=disk.bookmark),
             end=lambda: disk.end,
             sync=disk.sync,
             interval=interval,
@@ -81,12 +84,22 @@ def test_what_happened_is_synced_and_stored(
     syncer.save()
     assert disk.synced_to == [200]
     assert checkpoint.load(path) == Checkpoint(epoch="one", offset=100)
-    assert syncer.stored == 100
+    assert syncer.stored.offset == 100
 
 
 def test_there_is_a_checkpoint_from_the_first_time_on(path: Path, syncers: Callable[[float], Syncer]) -> None:
     syncers(NEVER).save()
     assert checkpoint.load(path) == Checkpoint(epoch="one", offset=0)
+
+
+def test_where_a_file_is_begun_is_stored_before_anything_of_it_is_delivered(
+    disk: Disk, path: Path, syncers: Callable[[float], Syncer]
+) -> None:
+    syncer = syncers(NEVER)
+    syncer.save()
+    disk.bookmark = {"full": 4711}
+    syncer.save()
+    assert checkpoint.load(path) == Checkpoint(epoch="one", offset=0, bookmark={"full": 4711})
 
 
 def test_where_nothing_is_new_nothing_is_written(
@@ -109,7 +122,7 @@ def test_the_journal_is_synced_before_the_checkpoint_says_so(
     with pytest.raises(OSError, match="No space left"):
         syncer.save()
     assert checkpoint.load(path) is None
-    assert syncer.stored == 0
+    assert syncer.stored == START
     disk.full = False
     syncer.save()
     assert disk.synced_to == [200]
@@ -125,10 +138,10 @@ def test_a_checkpoint_that_could_not_be_stored_is_tried_again(
     disk.position = 100
     with pytest.raises(OSError, match="Is a directory"):
         syncer.save()
-    assert syncer.stored == 0
+    assert syncer.stored == START
     in_the_way.rmdir()
     syncer.save()
-    assert syncer.stored == 100
+    assert syncer.stored.offset == 100
 
 
 def test_it_happens_by_itself_at_the_interval(
