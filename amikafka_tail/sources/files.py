@@ -18,6 +18,7 @@ from amikafka_tail.sources.logfile import LogFile, Mark
 from amikafka_tail.sources.logtime import LogTimes
 from amikafka_tail.sources.losses import Losses
 from amikafka_tail.sources.replayable import Chunk
+from amikafka_tail.sources.rotation import say_damage
 
 CHUNK = 128 * 1024
 
@@ -98,6 +99,7 @@ class FilesReader:
             self._position += file.framer.position - start
         else:
             rest = file.framer.finish()
+            say_damage(file)
             found = [] if rest is None else [rest]
             # One more, so that an offset belongs to one file alone.
             self._position += file.offset - start + 1

@@ -6,7 +6,6 @@ file is known by its first bytes, and a place in it by the bytes before that pla
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import hashlib
 import os
@@ -24,6 +23,8 @@ HEAD = 1024
 BEFORE = 256
 """Bytes before a place that have to be there again."""
 COMPRESSED = ".gz"
+KEPT = 512 * 1024
+"""Bytes kept of what was read last of a compressed file: looking back in one takes reading all before it."""
 
 
 class Fingerprint(NamedTuple):
@@ -100,6 +101,9 @@ class LogFile:
         self.device, self.inode = status.st_dev, status.st_ino
         self.compressed = path.suffix == COMPRESSED
         self._plain: gzip.GzipFile | None = gzip.GzipFile(fileobj=self._file) if self.compressed else None
+        self._recent = b""
+        self.damage = ""
+        """Why the last bytes that were asked for cannot be had, where it is a compressed file's fault."""
         self.head = b""
         self.learn_head()
 
@@ -117,6 +121,7 @@ class LogFile:
         """Read from an offset on at which an event may begin."""
         self.offset = offset
         self.framer = self._make_framer(offset, form)
+        self._recent = b""
 
     def read(self, size: int) -> bytes:
         """Return the next bytes, none at the end."""
@@ -125,17 +130,25 @@ class LogFile:
             # A place has to be marked by these bytes: an inode alone is the truncated file's as well.
             self.head += data[len(self.head) - self.offset :][: HEAD - len(self.head)]
         self.offset += len(data)
+        if self.compressed:
+            self._recent = (self._recent + data)[-KEPT:]
         return data
 
     def read_at(self, offset: int, size: int) -> bytes:
         """Return bytes at an offset, fewer at the end. Of a damaged gzip file, those before the damage."""
         if self._plain is None:
             return os.pread(self._file.fileno(), size, offset)
+        kept_from = self.offset - len(self._recent)
+        if kept_from <= offset and offset + size <= self.offset:
+            return self._recent[offset - kept_from :][:size]
         data = b""
-        with contextlib.suppress(EOFError, zlib.error, gzip.BadGzipFile):
+        self.damage = ""
+        try:
             self._plain.seek(offset)
             while len(data) < size and (more := self._plain.read1(size - len(data))):
                 data += more
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            self.damage = str(error)
         return data
 
     def learn_head(self) -> None:

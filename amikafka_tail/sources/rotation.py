@@ -132,6 +132,7 @@ class Log:
         """Go on with another file; return what the one before leaves unfinished after `start`."""
         is_same = following.is_same(file)
         rest = None if is_same else file.framer.finish()
+        say_damage(file)
         end = start if rest is None else file.offset
         batch = Batch(file, start, end, [] if rest is None else [rest], file.mark(end))
         if file.head and not is_same:
@@ -290,6 +291,14 @@ class Log:
         """Close all files."""
         for file in self.open_files:
             file.close()
+
+
+def say_damage(file: LogFile) -> None:
+    """Say where a compressed file that was read ends too early."""
+    if file.compressed and not file.read_at(file.offset, 1) and file.damage:
+        log.error(
+            "%s: is damaged: what it had after offset=%d is lost: %s", file.path, file.offset, file.damage
+        )
 
 
 def _close_others(files: Iterable[LogFile], kept: LogFile | None) -> None:

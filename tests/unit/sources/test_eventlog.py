@@ -6,6 +6,7 @@ import gzip
 import json
 import logging
 import os
+import random
 import shutil
 from collections.abc import Iterator
 from datetime import datetime
@@ -604,6 +605,46 @@ def test_a_directory_is_named(world: World) -> None:
 def test_binary_data_has_no_events(world: World) -> None:
     world.write(bytes(range(256)) * 1000)
     assert world.read() == []
+
+
+def compressed(path: Path, numbers: range, pad: int) -> bytes:
+    """Write a compressed log of large events; return it."""
+    chance = random.Random(0)
+    data = b"".join(block(each, f"Random: {chance.randbytes(pad).hex()}") for each in numbers)
+    path.write_bytes(gzip.compress(data, 1))
+    return path.read_bytes()
+
+
+def test_a_compressed_file_is_unpacked_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.options["start"] = "beginning"
+    compressed(world.directory / "full.1.gz", range(100), 10_000)
+    rewinds: list[object] = []
+    rewind = gzip._GzipReader._rewind  # type: ignore[attr-defined]
+
+    def counted(reader: object) -> None:
+        rewinds.append(reader)
+        rewind(reader)
+
+    monkeypatch.setattr(gzip._GzipReader, "_rewind", counted)  # type: ignore[attr-defined]
+    assert world.read() == list(range(100))
+    assert len(rewinds) == 1  # its first bytes are looked at before
+
+
+def test_a_compressed_file_that_is_damaged_is_said(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.options["start"] = "beginning"
+    path = world.directory / "full.1.gz"
+    path.write_bytes(compressed(path, range(100), 1000)[:60_000])
+    world.touch(path)
+    world.write(block(100))
+    numbers = world.read()
+    assert numbers[-1] == 100
+    assert numbers[:-1] == list(range(len(numbers) - 1))
+    assert 10 < len(numbers) < 90
+    end = world.torn[0].position + len(world.torn[0].raw)
+    assert caplog.messages == [
+        f"{path}: is damaged: what it had after offset={end} is lost:"
+        " Compressed file ended before the end-of-stream marker was reached"
+    ]
 
 
 def test_no_descriptor_is_left_open(world: World) -> None:
