@@ -12,16 +12,13 @@ from amikafka_tail.ami.event import Event
 from amikafka_tail.ami.sequence import Sequence
 from amikafka_tail.hookspecs import API_VERSION, Register, hookimpl
 from amikafka_tail.metrics import Counters
-from amikafka_tail.sources.logevents import LogEvents, name_of, version_of
+from amikafka_tail.sources.logevents import WARM_UP, LogEvents, learn, name_of, version_of
 from amikafka_tail.sources.logfile import LogFile
 from amikafka_tail.sources.logs import FollowedLogs, LogOptions
 from amikafka_tail.sources.logtime import LogTimes
 from amikafka_tail.sources.losses import Losses
 from amikafka_tail.sources.replayable import Unpublishable
 from amikafka_tail.sources.rotation import CHUNK
-
-WARM_UP = 1024 * 1024
-"""Bytes before a place that are read again, to know which SequenceNumbers have been seen."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,11 +46,7 @@ class _DebugLog:
 
     def learn(self, found: list[Found]) -> None:
         """Learn which numbers came shortly before."""
-        for each in found:
-            _, number = debug_headers(each.raw)
-            if number is not None and not each.torn:
-                self._sequence.is_new(number, each.raw)
-        self._sequence.duplicates = self._sequence.gaps = self._sequence.restarts = 0
+        learn(found, self._sequence)
 
     def events(self, found: list[Found], file: LogFile, distance: int) -> Iterator[Event | Unpublishable]:
         """Return the events, each once."""

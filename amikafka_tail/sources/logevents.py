@@ -14,6 +14,8 @@ from amikafka_tail.sources.logtime import LogTimes
 from amikafka_tail.sources.losses import Losses
 from amikafka_tail.sources.replayable import Unpublishable
 
+WARM_UP = 1024 * 1024
+"""Bytes before a place that are read again, to know which SequenceNumbers have been seen."""
 # What an event's `happened_ms` is read from: no other time is needed then.
 _OWN_TIMESTAMP = re.compile(
     rb"Event: [^\r\n]*\r\nPrivilege: [^\r\n]*\r\nTimestamp: \d{1,12}(?:\.\d*)?(?:\r\n|\Z)"
@@ -79,6 +81,15 @@ class LogEvents:
                 " per session, and nothing tells the copies apart (`manager set debug on` numbers them)",
                 file.path,
             )
+
+
+def learn(found: list[Found], sequence: Sequence) -> None:
+    """See which numbers came before the place where reading begins; nothing of it counts."""
+    for each in found:
+        _, number = debug_headers(each.raw)
+        if number is not None and not each.torn:
+            sequence.is_new(number, each.raw)
+    sequence.duplicates = sequence.gaps = sequence.restarts = 0
 
 
 def version_of(file: LogFile) -> str:

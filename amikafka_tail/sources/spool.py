@@ -24,7 +24,7 @@ from amikafka_tail.durable import make_directory
 from amikafka_tail.errors import SourceDisconnected
 from amikafka_tail.hookspecs import API_VERSION, Register, hookimpl
 from amikafka_tail.metrics import Counters
-from amikafka_tail.sources.logevents import LogEvents
+from amikafka_tail.sources.logevents import WARM_UP, LogEvents, learn
 from amikafka_tail.sources.logfile import LogFile, Mark
 from amikafka_tail.sources.logtime import LogTimes
 from amikafka_tail.sources.losses import Losses
@@ -34,6 +34,8 @@ CHUNK = 128 * 1024
 REASON = ".reason"
 MAX_OPEN = 64
 """Files that may wait for Kafka at once; reading on waits for the first."""
+MAX_MARKS = 256
+"""Files that are delivered and cannot be taken away, and are known as such after a restart."""
 
 log = logging.getLogger("amikafka.spool")
 
@@ -67,15 +69,45 @@ class SpoolOptions:
 
 
 class _Spooled:
-    """A file of the spool: its first offset among the reader's, and whether it held events."""
+    """A file of the spool, and what was found in it. `held_events` says so of what was delivered before."""
 
-    def __init__(self, file: LogFile, start: int) -> None:
+    def __init__(self, file: LogFile, *, held_events: bool = False) -> None:
         self.file = file
-        self.start = start - file.offset
+        self.held_events = held_events
+        self.wrong = ""
+        """Why not all of it could be read."""
+        self.has_grown = False
+        self.start = 0
+        """Where its first byte is among the reader's offsets."""
         self.end: int | None = None
         self.sequence = Sequence()
-        # What was delivered of it before held some.
-        self.events = int(file.offset > 0)
+        self.places: deque[tuple[int, Mark]] = deque()
+        """The reader's offsets between its chunks, and where they are in the file."""
+
+    def begin(self, position: int) -> None:
+        """Read on in the file, its bytes from `position` on among the reader's offsets. Raises `OSError`."""
+        file = self.file
+        self.places = deque([(position, file.mark(file.offset))])
+        self.start = position - file.offset
+        self.end = None
+        self.has_grown = False
+        self.sequence = Sequence()
+        before = max(0, file.offset - WARM_UP)
+        if file.offset:
+            framer = LogFramer(before, file.framer.form)
+            learn(framer.feed(file.read_at(before, file.offset - before)), self.sequence)
+
+    def go_back(self, position: int) -> None:
+        """Be ready to begin again, at `position` or where it was begun before."""
+        while len(self.places) > 1 and self.places[1][0] <= position:
+            self.places.popleft()
+        self.places = deque([self.places[0]])
+        self.file.start_at(self.places[0][1].offset, self.file.framer.form)
+
+    def delivered(self, position: int) -> Mark | None:
+        """Return up to where it is delivered when all before `position` is, `None` for nowhere."""
+        reached = [mark for at, mark in self.places if at <= position] or [self.places[0][1]]
+        return reached[-1] if reached[-1].offset else None
 
 
 class SpoolReader:
@@ -101,12 +133,18 @@ class SpoolReader:
         self._make = LogEvents(keep_debug_headers=False, times=LogTimes(), losses=Losses(counters))
         self._bad = options.bad_directory or options.directory / "bad"
         self._open: deque[_Spooled] = deque()
+        self._again: deque[_Spooled] = deque()
+        """Files to read before any other: they have been read, further than what is delivered."""
         self._position = position
-        self._read: set[str] = set()
         self._names: deque[str] = deque()
-        stored = bookmark or {}
-        self._mark = Mark.from_dict(stored["mark"]) if stored.get("mark") else None
-        self._delivered = [Mark.from_dict(each) for each in stored.get("delivered", ())]
+        self._stuck: set[str] = set()
+        """Names of files that are done with and could not be taken away: they are not read again."""
+        self._said: set[str] = set()
+        """Names of files of which it was said that they can be neither read nor moved."""
+        stored = (bookmark or {}).get("files", ())
+        self._marks = {
+            each["mark"]["path"]: (Mark.from_dict(each["mark"]), each["events"]) for each in stored
+        }
         self.problem: str | None = None
         for directory in (options.directory, self._bad, options.archive_directory):
             if directory is not None:
@@ -148,11 +186,19 @@ class SpoolReader:
                 log.warning("cannot be read now: %s", self.problem)
             return
         self.problem = None
+        here = set(entries)
+        self._stuck &= here
+        self._said &= here
+        self._marks = {
+            path: mark
+            for path, mark in self._marks.items()
+            if Path(path).name in here or Path(path).parent != self._options.directory
+        }
+        begun = {spooled.file.path.name for spooled in (*self._open, *self._again)}
         names = [
             name
-            for name in entries
-            if name not in self._read and not name.startswith(".")
-            if fnmatch.fnmatchcase(name, self._options.pattern)
+            for name in here - begun - self._stuck
+            if not name.startswith(".") and fnmatch.fnmatchcase(name, self._options.pattern)
         ]
         self._names = deque(sorted(names))
 
@@ -164,37 +210,48 @@ class SpoolReader:
         if spooled is None:
             return None
         file = spooled.file
-        start = file.framer.position
-        data = file.read(CHUNK)
+        start, mark = file.framer.position, spooled.places[-1][1]
+        try:
+            data = file.read(CHUNK)
+            spooled.wrong = f"is damaged: {file.damage}" if file.damage and not data else ""
+        except OSError as error:
+            data, spooled.wrong = b"", f"cannot be read to its end: {error.strerror}"
         if data:
             found = file.framer.feed(data)
         else:
             rest = file.framer.finish()
             found = [] if rest is None else [rest]
         end = file.framer.position if data else file.offset
-        spooled.events += sum(not each.torn for each in found)
+        if not spooled.wrong:
+            mark = file.mark(end)
+        spooled.held_events |= any(not each.torn for each in found)
         first = self._position
         self._position += end - start
         if not data:
             # One more, so that an offset belongs to one file alone.
             self._position += 1
             spooled.end = self._position
+        spooled.places.append((self._position, mark))
         events = self._make.events(found, file, spooled.sequence, spooled.start)
         return Chunk(first, self._position, self._identity, events)
 
     def _begin_next(self) -> None:
         if len(self._open) >= MAX_OPEN:
             return
+        if self._again:
+            self._begin_again(self._again[0])
+            return
         while self._names:
             name = self._names[0]
             path = self._options.directory / name
             try:
                 if not path.is_file():
+                    path.lstat()  # somebody may have taken it away
                     raise OSError(0, "it is no regular file")
                 if not self._is_finished(path):
                     self.problem = f"{path}: somebody still writes to it"
                     return  # the order of names is the order of events: those after it wait
-                file = LogFile(path)
+                spooled = self._opened(path)
             except FileNotFoundError:
                 self._names.popleft()
                 continue
@@ -203,16 +260,30 @@ class SpoolReader:
                 self._set_aside(path, f"cannot be read: {error.strerror}")
                 continue
             self._names.popleft()
-            self._read.add(name)
-            if any(_is_marked(file, mark) for mark in self._delivered):
-                file.start_at(file.size, None)
-                self._finish(_Spooled(file, self._position))
-                continue
-            if self._mark is not None and _is_marked(file, self._mark):
-                file.start_at(self._mark.offset, self._mark.form)
-            self._mark = None
-            self._open.append(_Spooled(file, self._position))
+            self._open.append(spooled)
             return
+
+    def _opened(self, path: Path) -> _Spooled:
+        """Open a file, to be read on where it is marked. Raises `OSError`."""
+        file = LogFile(path)
+        mark, held_events = self._marks.pop(str(path), (None, False))
+        if mark is not None and _is_marked(file, mark):
+            file.start_at(mark.offset, mark.form)
+        else:
+            held_events = False
+        spooled = _Spooled(file, held_events=held_events)
+        spooled.begin(self._position)
+        return spooled
+
+    def _begin_again(self, spooled: _Spooled) -> None:
+        try:
+            if spooled.has_grown and not self._is_finished(spooled.file.path):
+                self.problem = f"{spooled.file.path}: somebody still writes to it"
+                return
+            spooled.begin(self._position)
+        except FileNotFoundError:
+            spooled.begin(self._position)
+        self._open.append(self._again.popleft())
 
     def _is_finished(self, path: Path) -> bool:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -232,15 +303,11 @@ class SpoolReader:
     def seek(self, position: int) -> None:
         """Go on at the end of a chunk."""
         self.release(position)
-        for index, spooled in enumerate(list(self._open)):
-            if index:
-                self._read.discard(spooled.file.path.name)
-                spooled.file.close()
-        if self._open:
-            first = self._open[0]
-            self._open = deque([first])
-            first.end = None
-            first.file.start_at(position - first.start, first.file.framer.form)
+        # They stay open: another file may have the name of one by now.
+        for spooled in self._open:
+            spooled.go_back(position)
+        self._again.extendleft(reversed(self._open))
+        self._open.clear()
         self._position = position
         self.look_for_files()
 
@@ -258,61 +325,74 @@ class SpoolReader:
         """Everything before an offset is delivered: see to the files that are done."""
         while self._open and self._open[0].end is not None and self._open[0].end <= position:
             self._finish(self._open.popleft())
+        if self._open:
+            places = self._open[0].places
+            while len(places) > 1 and places[1][0] <= position:
+                places.popleft()
 
     def _finish(self, spooled: _Spooled) -> None:
-        path = spooled.file.path
-        spooled.file.close()
-        self._read.discard(path.name)
+        path, file = spooled.file.path, spooled.file
         try:
-            if path.stat().st_ino != spooled.file.inode:
+            if path.stat().st_ino != file.inode:
+                file.close()
                 return  # another file has its name by now, which is to be read yet
-            if not spooled.events:
-                self._set_aside(path, "holds no events")
+            if not spooled.wrong and file.size > file.offset:
+                # Somebody has written to it since. That is read too.
+                spooled.has_grown = True
+                spooled.places = deque([spooled.places[-1]])
+                file.start_at(file.offset, file.framer.form)
+                self._again.append(spooled)
+                return
+            file.close()
+            if spooled.wrong or not spooled.held_events:
+                self._set_aside(path, spooled.wrong or "holds no events", done=True)
             elif self._options.archive_directory is not None:
                 _move(path, self._options.archive_directory)
             else:
                 path.unlink(missing_ok=True)
         except FileNotFoundError:
-            pass  # somebody has taken it away
+            file.close()  # somebody has taken it away
         except OSError as error:
             log.error("%s: is delivered and cannot be taken away: %s", path, error.strerror)
-            self._read.add(path.name)  # it is not read again as long as this process lives
+            self._stuck.add(path.name)
+            if len(self._marks) < MAX_MARKS:
+                self._marks[str(path)] = (spooled.places[-1][1], True)
 
-    def _set_aside(self, path: Path, reason: str) -> None:
+    def _set_aside(self, path: Path, reason: str, *, done: bool = False) -> None:
         try:
             moved = _move(path, self._bad)
             moved.with_name(moved.name + REASON).write_text(
                 json.dumps({"file": path.name, "reason": reason}) + "\n"
             )
         except OSError as error:
-            self._read.add(path.name)
-            log.error("%s: %s, and it cannot be moved to %s: %s", path, reason, self._bad, error.strerror)
+            if done:
+                self._stuck.add(path.name)
+            self.problem = f"{path}: {reason}"
+            if path.name not in self._said:
+                self._said.add(path.name)
+                log.error("%s: %s, and it cannot be moved to %s: %s", path, reason, self._bad, error.strerror)
             return
         log.error("%s: %s: moved to %s", path, reason, moved)
 
     def bookmark(self, position: int) -> dict[str, Any]:
-        """Return the files that are delivered and not yet taken away, and how far the next one is."""
-        bookmark: dict[str, Any] = {}
-        for spooled in self._open:
-            file = spooled.file
-            if spooled.end is not None and spooled.end <= position:
-                bookmark.setdefault("delivered", []).append(file.mark(file.size).as_dict())
-            else:
-                if position > spooled.start:
-                    bookmark["mark"] = file.mark(min(position - spooled.start, file.size)).as_dict()
-                break
-        return bookmark
+        """Return up to where the files that are there are delivered."""
+        marks = dict(self._marks)
+        for spooled in (*self._open, *self._again):
+            if (mark := spooled.delivered(position)) is not None:
+                marks[mark.path] = (mark, spooled.held_events)
+        return {"files": [{"mark": mark.as_dict(), "events": events} for mark, events in marks.values()]}
 
     def close(self) -> None:
         """Close the files."""
-        for spooled in self._open:
+        for spooled in (*self._open, *self._again):
             spooled.file.close()
 
 
 def _is_marked(file: LogFile, mark: Mark) -> bool:
     """Tell whether a file is the very one of a mark, and not another with the same content."""
-    here = (str(file.path), file.device, file.inode, file.modified_ns)
-    return here == (mark.path, mark.device, mark.inode, mark.modified_ns) and file.has(mark)
+    # Not by its device: that may have another number after the machine was started again.
+    here = (str(file.path), file.inode, file.modified_ns)
+    return here == (mark.path, mark.inode, mark.modified_ns) and file.has(mark)
 
 
 def _make_directory(directory: Path) -> None:

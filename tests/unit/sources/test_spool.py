@@ -15,6 +15,7 @@ from amikafka_tail.ami.event import Event
 from amikafka_tail.config.identity import Identity
 from amikafka_tail.metrics import Counters
 from amikafka_tail.sources import spool
+from amikafka_tail.sources.logfile import LogFile
 from amikafka_tail.sources.replayable import Unpublishable
 from amikafka_tail.sources.spool import SpoolOptions, SpoolReader
 
@@ -225,6 +226,194 @@ def test_going_back_reads_again_what_was_not_delivered(world: World) -> None:
     assert world.left == ["b.ami", "c.ami"]
     assert world.read() == [2, 3]
     assert world.left == []
+
+
+def numbered(*numbers: int) -> bytes:
+    """Return events as manager debug logs them."""
+    return b"".join(
+        b"[2026-11-23 09:30:23.739] VERBOSE[1] manager.c: <-- Examining AMI event (1): -->\n"
+        b"Event: A\r\nPrivilege: a\r\nSequenceNumber: %d\r\nNumber: %d\r\n\r\n\n" % (number, number)
+        for number in numbers
+    )
+
+
+def test_what_is_read_again_after_going_back_is_no_copy(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool, "CHUNK", 400)
+    world.put("a.ami", numbered(*range(10), 2, 9))
+    first = world.read(2)
+    position = world.reader.position
+    assert first + world.read(deliver=False) == list(range(10))
+    world.reader.seek(position)
+    assert first + world.read(deliver=False) == list(range(10))
+    world.restart()
+    # The second copy of 2 is known for one, though nothing of it is in memory.
+    assert first + world.read() == list(range(10))
+
+
+def test_going_back_loses_no_file_that_another_one_took_the_place_of(world: World) -> None:
+    for number, name in enumerate("abc"):
+        world.put(f"{name}.ami", events(number))
+    assert world.read(deliver=False) == [0, 1, 2]
+    for number, name in enumerate("abc", 3):
+        world.put(".new", events(number)).rename(world.directory / f"{name}.ami")
+    for _ in range(2):
+        world.reader.seek(0)
+        assert world.read(deliver=False) == [0, 1, 2]
+    world.reader.release(world.reader.position)
+    assert world.read() == [3, 4, 5]
+    assert world.left == []
+
+
+def test_what_is_written_to_a_file_while_it_waits_for_kafka_is_read_too(world: World) -> None:
+    path = world.put("a.ami", events(0))
+    world.put("b.ami", events(1))
+    assert world.read(deliver=False) == [0, 1]
+    with path.open("ab") as writing:
+        writing.write(events(2))
+        writing.flush()
+        assert world.read(0) == []
+        assert world.read() == []  # somebody still writes to it
+        writing.write(events(3))
+    assert world.read() == [2, 3]
+    assert world.left == []
+
+
+@pytest.mark.parametrize("failing", [1, 2, 3])
+def test_a_file_that_cannot_be_read_to_its_end_goes_to_the_bad_ones(
+    world: World, monkeypatch: pytest.MonkeyPatch, failing: int
+) -> None:
+    monkeypatch.setattr(spool, "CHUNK", 60)
+    world.put("a.ami", events(*range(10)))
+    world.put("b.ami", events(10))
+    reads = 0
+    read = LogFile.read
+
+    def failing_read(file: LogFile, size: int) -> bytes:
+        nonlocal reads
+        reads += file.path.name == "a.ami"
+        if reads == failing and file.path.name == "a.ami":
+            raise OSError(5, "Input/output error")
+        return read(file, size)
+
+    monkeypatch.setattr(LogFile, "read", failing_read)
+    numbers = world.read()
+    assert numbers[-1] == 10
+    assert numbers[:-1] == list(range(len(numbers) - 1))
+    assert world.left == []
+    reason = json.loads((world.directory / "bad" / "a.ami.reason").read_text())["reason"]
+    assert reason == "cannot be read to its end: Input/output error"
+
+
+def test_a_compressed_file_that_is_damaged_goes_to_the_bad_ones(world: World) -> None:
+    world.options["pattern"] = "*.gz"
+    packed = gzip.compress(b"".join(events(number) for number in range(10_000)))
+    world.put("a.gz", packed[: len(packed) // 2])
+    numbers = world.read()
+    assert 0 < len(numbers) < 10_000
+    reason = json.loads((world.directory / "bad" / "a.gz.reason").read_text())["reason"]
+    assert reason.startswith("is damaged: ")
+
+
+def test_a_file_that_was_taken_away_is_no_bad_one_and_may_come_again(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = world.put("a.ami", events(0))
+    world.reader.look_for_files()
+    path.unlink()
+    assert world.reader.read() is None
+    assert caplog.messages == []
+    world.put("a.ami", events(1))
+    assert world.read() == [1]
+
+
+def test_a_file_that_can_be_neither_read_nor_moved_is_tried_again(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.put("a.ami", events(0))
+    refused = True
+    is_finished, move = SpoolReader._is_finished, spool._move
+
+    def may_read(reader: SpoolReader, path: Path) -> bool:
+        if refused:
+            raise PermissionError(13, "Permission denied")
+        return is_finished(reader, path)
+
+    def may_move(path: Path, directory: Path) -> Path:
+        if refused:
+            raise PermissionError(13, "Permission denied")
+        return move(path, directory)
+
+    monkeypatch.setattr(SpoolReader, "_is_finished", may_read)
+    monkeypatch.setattr(spool, "_move", may_move)
+    for _ in range(3):
+        assert world.read() == []
+        assert world.reader.problem == f"{world.directory}/a.ami: cannot be read: Permission denied"
+    assert len(caplog.messages) == 1
+    refused = False
+    assert world.read() == [0]
+
+
+def test_a_delivered_file_that_cannot_be_taken_away_is_known_after_a_restart(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.put("a.ami", events(0))
+
+    def refuse(_path: Path, *, missing_ok: bool) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as refusing:
+        refusing.setattr(Path, "unlink", refuse)
+        assert world.read() == [0]
+        for _ in range(2):
+            world.restart()
+            assert world.read() == []
+    world.restart()
+    assert world.read() == []
+    assert world.left == []
+
+
+@pytest.mark.parametrize("name", ["a.ami", "a.gz"])
+def test_a_file_that_is_delivered_and_not_taken_away_yet_is_not_read_again(world: World, name: str) -> None:
+    # As where Kafka has the checkpoint, and the process died before it had taken the file away.
+    world.options["pattern"] = "a.*"
+    world.put(name, gzip.compress(events(0)) if name == "a.gz" else events(0))
+    assert world.read(deliver=False) == [0]
+    world.released = world.reader.position
+    world.restart()
+    assert world.read() == []
+    assert world.left == []
+    assert list((world.directory / "bad").iterdir()) == []
+
+
+def test_a_place_in_a_file_is_known_until_the_file_is_begun(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool, "CHUNK", 60)
+    world.put("b.ami", events(*range(10)))
+    first = world.read(2)
+    for _ in range(3):
+        world.restart()
+        assert world.reader.position == 0
+    world.put("a.ami", events(77))
+    assert world.read(1) == [77]  # comes first by its name
+    world.restart()
+    assert world.bookmark is not None
+    for each in world.bookmark["files"]:
+        each["mark"]["device"] += 1  # as it may be after the machine was started again
+    assert first + world.read() == list(range(10))
+
+
+def test_a_file_without_events_is_a_bad_one_after_a_restart_too(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool, "CHUNK", 60)
+    world.put("a.ami", b"nothing of interest\n" * 100)
+    assert world.read(5) == []
+    world.restart()
+    assert world.read() == []
+    assert (world.directory / "bad" / "a.ami").exists()
 
 
 def test_a_chunk_can_be_read_once_more(world: World) -> None:
