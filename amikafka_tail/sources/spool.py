@@ -222,7 +222,7 @@ class SpoolReader:
             rest = file.framer.finish()
             found = [] if rest is None else [rest]
         end = file.framer.position if data else file.offset
-        if not spooled.wrong:
+        if end > start and not spooled.wrong:
             mark = file.mark(end)
         spooled.held_events |= any(not each.torn for each in found)
         first = self._position
@@ -231,7 +231,8 @@ class SpoolReader:
             # One more, so that an offset belongs to one file alone.
             self._position += 1
             spooled.end = self._position
-        spooled.places.append((self._position, mark))
+        if self._position > first:
+            spooled.places.append((self._position, mark))
         events = self._make.events(found, file, spooled.sequence, spooled.start)
         return Chunk(first, self._position, self._identity, events)
 
