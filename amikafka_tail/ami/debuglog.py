@@ -168,7 +168,7 @@ class LogFramer:
     def _forget_other_lines(self, framer: Framer) -> list[Found]:
         """Between events there may be any number of other lines: hold none of them but the last."""
         held = framer.held_back
-        marked = held.rfind(MARKER)
+        marked = _last_marker(held)
         if marked >= 0 and not _LOG_LINE.search(held, marked):
             return []  # a large event that has not ended
         found = self._found_in(held, framer.position) if marked >= 0 else None
@@ -184,11 +184,11 @@ class LogFramer:
                 torn = bool(raw.strip()) and not raw.startswith(NOT_EVENTS)
                 return Found(raw, at + len(block) - len(raw), b"", torn=True) if torn else None
             return Found(raw, at + len(block) - len(raw), b"")
-        marked = block.rfind(MARKER)
+        marked = _last_marker(block)
         if marked < 0:
             return None
         begin = block.find(b"\n", marked) + 1
-        raw = block[begin:] if begin else b""
+        raw = block[begin:]
         line = block.rfind(b"\n", 0, marked) + 1
         if (time := _TIME.match(block, line)) is not None:
             logged_at = time[1]
@@ -241,6 +241,18 @@ class LogFramer:
         self.position += self._passed_over
         self._passed_over = 0
         self._passed_over_event = False
+
+
+def _last_marker(text: bytes) -> int:
+    """Return where the last line stands that an event follows, -1 where there is none.
+
+    What a header's value says (a caller may have any name) is no such line: headers end with CRLF, the last
+    one with the text.
+    """
+    marked = text.rfind(MARKER)
+    while marked >= 0 and ((end := text.find(b"\n", marked)) < 0 or text.startswith(b"\r", end - 1)):
+        marked = text.rfind(MARKER, 0, text.rfind(b"\n", 0, marked) + 1)
+    return marked
 
 
 def _from_json(line: bytes, at: int) -> Found:

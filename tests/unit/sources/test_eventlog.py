@@ -300,6 +300,13 @@ def test_a_timestamp_that_is_not_asterisks_own_is_not_the_time(world: World) -> 
     assert [each.happened_ms for each in chunk.events if isinstance(each, Event)] == [by_line] * 3
 
 
+def test_a_value_that_says_what_asterisk_logs_before_an_event_is_a_value(world: World) -> None:
+    name = "CallerIDName: <-- Examining AMI event (1): -->"
+    world.write(block(0) + block(1, name) + block(2, name, "Event: B", f"Long: {'x' * 100_000}") + block(3))
+    assert world.read() == [0, 1, 2, 3]
+    assert world.torn == []
+
+
 def test_values_that_are_not_utf_8_are_kept(world: World) -> None:
     world.write(block(0).replace(b"Number: 0", b"Number: 0\r\nName: Zo\xeb"))
     chunk = world.reader.read()
