@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,7 +22,7 @@ class Watch:
         """Whether something has happened since the last `arm`."""
         self._wake = wake
         self._armed = False
-        self._failed = False
+        self._is_usable = True
         self._observer = Observer()
         self._observer.daemon = True
         self._observer.start()
@@ -32,13 +33,17 @@ class Watch:
             return True
         self.disarm()
         self.fired = False
+        if not self._is_usable or not _readable(directories):
+            return False
         try:
             for directory in directories:
                 self._observer.schedule(_Handler(self._fire), str(directory), recursive=False)
         except OSError as error:
-            if not self._failed:
+            # Each attempt that fails leaves descriptors (watchdog 2 to 6) and handlers behind.
+            self._observer.unschedule_all()
+            if _readable(directories):
+                self._is_usable = False
                 log.warning("no inotify, looking now and then instead: %s", error.strerror)
-            self._failed = True
             return False
         self._armed = True
         return True
@@ -58,6 +63,10 @@ class Watch:
         if not self.fired:
             self.fired = True
             self._wake()
+
+
+def _readable(directories: set[Path]) -> bool:
+    return all(os.access(directory, os.R_OK) for directory in directories)
 
 
 class _Handler(FileSystemEventHandler):
