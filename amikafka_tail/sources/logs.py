@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -173,7 +174,8 @@ class LogsReader:
         parents = {str(Path(pattern).parent) for pattern in self._paths}
         patterns = {Path(parent) for parent in parents if not glob.has_magic(parent)}
         logs = {directory for path in self._followed for directory in (path.parent, path.resolve().parent)}
-        return {directory for directory in patterns | logs if directory.is_dir()}
+        # Unlike `Path.is_dir` this tells of one that is closed to us too.
+        return {directory for directory in patterns | logs if os.path.isdir(directory)}  # noqa: PTH112
 
     def look_for_files(self) -> None:
         """Follow the files that match by now; those that are followed already stay."""

@@ -609,6 +609,25 @@ def test_a_directory_is_named(world: World) -> None:
     assert world.reader.problem == f"{world.path}: is not a regular file"
 
 
+def test_a_directory_that_is_closed_to_us_is_waited_for(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stat = os.stat
+
+    def refuse(path: Any, **options: Any) -> os.stat_result:
+        if str(path).startswith(str(world.directory)):
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, **options)
+
+    with monkeypatch.context() as closed:
+        closed.setattr(os, "stat", refuse)
+        assert world.read() == []
+        assert world.reader.directories == set()
+        assert "a directory on the way is closed to it" in (world.reader.problem or "")
+    world.write(block(0))
+    assert world.read() == [0]
+
+
 def test_binary_data_has_no_events(world: World) -> None:
     world.write(bytes(range(256)) * 1000)
     assert world.read() == []
