@@ -70,6 +70,7 @@ class FileIntake:
             self._watch.close()
         self._watch = Watch(self._wake) if source.watch == "inotify" else None
         self._look_at = 0.0
+        self._search_at = 0.0
         self._active_until = 0.0
         self._read_until = -1
 
@@ -123,10 +124,15 @@ class FileIntake:
             self._active_until = now + ACTIVE_SECONDS
             if self._watch is not None:
                 self._watch.disarm()
-        if now < self._active_until:
-            self._look_at = now + ACTIVE_POLL
-        elif now >= self._look_at or (self._watch is not None and self._watch.fired):
+        is_active = now < self._active_until
+        is_due = now >= self._look_at or (self._watch is not None and self._watch.fired)
+        # One log that is never quiet does not keep us from the others.
+        if now >= self._search_at or (is_due and not is_active):
             self._reader.look_for_files()
+            self._search_at = now + WATCHED_POLL
+        if is_active:
+            self._look_at = now + ACTIVE_POLL
+        elif is_due:
             armed = self._watch is not None and self._watch.arm(self._reader.directories)
             self._look_at = now + (WATCHED_POLL if armed else self._source.poll_interval)
         return False

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from amikafka_tail import build, plugins
+from amikafka_tail import build, file_intake, plugins
 from amikafka_tail.ami.framing import MAX_BLOCK
 from amikafka_tail.checkpoint import Checkpoint, DamagedCheckpoint, store
 from amikafka_tail.config import settings
@@ -203,3 +203,30 @@ def test_what_other_threads_ask_needs_no_reader_that_the_main_loop_moves(tmp_pat
     with pytest.raises(ValueError, match="closed file"):
         _ = made.end  # what another thread may see while the main loop goes on to the next file
     assert made.recorded == 0
+
+
+def test_a_new_log_is_found_while_another_one_is_never_quiet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = f"[general]\nsource = eventlog\n[eventlog]\npath = {tmp_path}/*.log\n"
+    settings = configuration(tmp_path, f"{text}[journal]\ndirectory = {tmp_path}\n")
+    source = build.source(settings, plugins.load())
+    assert isinstance(source, ReplayableSource)
+    now = 0.0
+    monkeypatch.setattr(file_intake.time, "monotonic", lambda: now)
+    busy = tmp_path / "busy.log"
+    busy.write_bytes(b"Event: A" + END)
+    made = FileIntake(source, settings, plugins.load(), stored=None, counters=Counters(), wake=lambda: None)
+    reader = made.reader_at(0)
+    found = set()
+    for _ in range(20):
+        now += 0.5
+        made.collect()
+        while (chunk := reader.read()) is not None:
+            found |= {event.raw for event in chunk.events}  # type: ignore[union-attr]
+        with busy.open("ab") as log:
+            log.write(b"Event: A" + END)
+        (tmp_path / "new.log").write_bytes(b"Event: B" + END)
+    made.finish()
+    made.close()
+    assert found == {b"Event: A", b"Event: B"}
