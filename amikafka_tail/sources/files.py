@@ -43,6 +43,8 @@ class FilesReader:
         self._identity = identity
         self._sequence = Sequence()
         self._begun: list[tuple[int, Path]] = []
+        self._ends: set[int] = set()
+        """Offsets at which a file has been read to its end, one after its last byte."""
         self._position = 0
         self._file: LogFile | None = None
         self._sizes = {path: path.stat().st_size for path in self._paths}
@@ -103,6 +105,7 @@ class FilesReader:
             found = [] if rest is None else [rest]
             # One more, so that an offset belongs to one file alone.
             self._position += file.offset - start + 1
+            self._ends.add(self._position)
             self._file = None
         events = list(self._make.events(found, file, self._sequence, first - start))
         if not data:
@@ -114,17 +117,15 @@ class FilesReader:
         if self._file is not None:
             self._file.close()
             self._file = None
-        while len(self._begun) > 1 and self._begun[-1][0] > position:
+        is_end = position in self._ends
+        while self._begun and (self._begun[-1][0] > position or (is_end and self._begun[-1][0] == position)):
             self._paths.insert(0, self._begun.pop()[1])
         self._sequence = Sequence()
         self._position = position
-        if self._begun:
-            start, path = self._begun[-1]
-            self._paths.insert(0, path)
-            self._begun.pop()
-            self._take(LogFile(path))
-            self._begun[-1] = (start, path)
-            assert self._file is not None
+        if not is_end and (self._begun or self._paths):
+            start, path = self._begun.pop() if self._begun else (0, self._paths.pop(0))
+            self._begun.append((start, path))
+            self._file = LogFile(path)
             self._file.start_at(position - start)
 
     def again(self, start: int, end: int) -> Iterator[tuple[Event, Identity | None]]:
@@ -145,12 +146,13 @@ class FilesReader:
 
     def bookmark(self, position: int) -> dict[str, Any] | None:
         """Return the place of an offset up to which all is delivered, `None` before the first file."""
-        begun = next((each for each in reversed(self._begun) if each[0] <= position), None)
+        is_end = position in self._ends
+        begun = next((each for each in reversed(self._begun) if each[0] <= position - is_end), None)
         if begun is None:
             return None
         file = LogFile(begun[1])
         try:
-            return file.mark(position - begun[0]).as_dict()
+            return file.mark(position - begun[0] - is_end).as_dict()
         finally:
             file.close()
 
