@@ -114,13 +114,16 @@ class Log:
         self._say(f"{path}: {why_unreadable(path, error)}")
 
     def _read(self, file: LogFile) -> Batch | None:
-        start, head = file.framer.position, file.head
+        start, head, held = file.framer.position, file.head, file.framer.held_back
         data = file.read(CHUNK)
         events = file.framer.feed(data) if data else []
         mark = file.mark(file.framer.position)
         if file.was_rewritten():
             file.head = head
             return self._leave(file, self._after_truncation(file, start), start)
+            file.start_at(start, file.framer.form)
+            file.framer.feed(held)
+            file.offset += len(held)
         file.learn_head()
         if data:
             self._looked_at = None

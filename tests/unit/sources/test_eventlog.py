@@ -109,6 +109,7 @@ class World:
                 idle += 1
                 continue
             for each in chunk.events:
+                assert chunk.start <= each.position < chunk.end
                 if isinstance(each, Gap):
                     self.gaps.append(each)
                 elif isinstance(each, Event):
@@ -588,6 +589,20 @@ def test_where_to_begin_without_a_checkpoint(world: World, start: str, expected:
     early = world.read()
     world.write(block(2))
     assert early + world.read() == expected
+
+
+def test_what_a_truncation_cuts_off_is_set_aside_and_nothing_of_what_comes_then(world: World) -> None:
+    world.write(block(0))
+    assert world.read() == [0]
+    world.write(block(1)[:-30])
+    assert world.read() == []
+    rest = blocks(2, 3, 4, 5)
+    world.path.write_bytes(rest[:-30])
+    assert world.read() == [2, 3, 4]
+    with world.path.open("ab") as file:
+        file.write(rest[-30:])
+    assert world.read() == [5]
+    assert [each.raw.split(b"SequenceNumber: ")[1][:1] for each in world.torn] == [b"1"]
 
 
 def test_logs_of_several_asterisks_do_not_share_their_numbers(world: World) -> None:
