@@ -226,7 +226,8 @@ class Log:
         return following
 
     def _is_newer(self, candidate: LogFile, file: LogFile) -> bool:
-        if candidate.modified_ns <= file.modified_ns or not candidate.head:
+        # Of the same time, as on a file system that counts seconds, it is not known to be older.
+        if candidate.modified_ns < file.modified_ns or not candidate.head:
             return False
         return not candidate.is_same(file) and not any(map(candidate.matches, self.finished))
 

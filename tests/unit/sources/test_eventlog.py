@@ -591,6 +591,18 @@ def test_where_to_begin_without_a_checkpoint(world: World, start: str, expected:
     assert early + world.read() == expected
 
 
+def test_two_rotations_in_one_tick_of_the_clock(world: World) -> None:
+    world.write(block(0))
+    assert world.read() == [0]
+    rotated = world.rename("full.2")
+    world.write(block(1))
+    os.utime(world.path, (world.clock - 1, world.clock - 1))
+    assert world.path.stat().st_mtime == rotated.stat().st_mtime
+    world.rename("full.1")
+    world.write(block(2))
+    assert world.read() == [1, 2]
+
+
 def test_what_a_truncation_cuts_off_is_set_aside_and_nothing_of_what_comes_then(world: World) -> None:
     world.write(block(0))
     assert world.read() == [0]
