@@ -142,6 +142,8 @@ class LogsReader:
         self._stored = bookmark or {}
         self._turn = 0
         self.look_for_files()
+        if start == "end":
+            self._start = "checkpoint"  # all of a file that is not there yet comes from now on
 
     @property
     def end(self) -> int:
@@ -187,7 +189,22 @@ class LogsReader:
                 if path not in self._followed:
                     self._followed[path] = self._follow(path, self._stored.get(name))
 
-    def _follow(self, path: Path, stored: dict[str, Any] | None, known: Iterable[LogFile] = ()) -> _Followed:
+    def _is_over(self, path: Path) -> bool:
+        """Tell whether a file that a pattern named is deleted, read and delivered to its end."""
+        followed = self._followed[path]
+        file = followed.log.file
+        if str(path) in self._paths or os.path.lexists(path) or file is None or not file.is_deleted:
+            return False
+        is_read = not followed.log.backlog and not followed.interpreter.is_begun(file.framer.held_back)
+        return is_read and all(each.followed is not followed for each in self._slices)
+
+    def _follow(
+        self,
+        path: Path,
+        stored: dict[str, Any] | None,
+        known: Iterable[LogFile] = (),
+        start: Start | None = None,
+    ) -> _Followed:
         mark, finished = None, []
         if stored is not None:
             mark = Mark.from_dict(stored["mark"])
@@ -195,7 +212,7 @@ class LogsReader:
         log = Log(
             path,
             mark=mark,
-            start=self._start,
+            start=self._start if start is None else start,
             known=known,
             finished=finished,
             framer=self._kind.framer,
@@ -212,7 +229,7 @@ class LogsReader:
         self._slices.clear()
         self._position = position
         for path, followed in list(self._followed.items()):
-            self._followed[path] = self._follow(path, followed.stored, files[path])
+            self._followed[path] = self._follow(path, followed.stored, files[path], followed.log.start)
 
     def read(self) -> Chunk | None:
         """Return what comes next from one of the logs."""

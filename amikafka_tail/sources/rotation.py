@@ -68,7 +68,8 @@ class Log:
         self._rotated = re.compile(
             rf"{stem}(?:{extension}{_ROTATION}|{_ROTATION}{extension})(?:\.gz)?", re.ASCII
         )
-        self._start = start
+        self.start: Start = start
+        """Where to begin without a mark."""
         self._known = list(known)
         self.finished = tuple(finished)
         self._superseded = False
@@ -179,7 +180,7 @@ class Log:
         return chosen
 
     def _open_without_mark(self, active: LogFile | None) -> LogFile | None:
-        if self._start == "beginning":
+        if self.start == "beginning":
             candidates = [*self._generations(), *([active] if active else [])]
             if not candidates:
                 return None
@@ -187,14 +188,14 @@ class Log:
             _close_others(candidates, oldest)
             return oldest
         if active is None:
-            self._start = "checkpoint"  # one that appears later is all new
+            self.start = "checkpoint"  # one that appears later is all new
             return None
         with contextlib.suppress(OSError):
             # What is older is not wanted, whatever a clock that is set back makes of its time.
             older = self._generations()
             self.finished = tuple(each.fingerprint for each in older)[-MAX_FINISHED:]
             _close_others(older, None)
-        if self._start == "end":
+        if self.start == "end":
             # In the middle of an event perhaps, whose rest is no event.
             active.start_at(active.size)
         return active

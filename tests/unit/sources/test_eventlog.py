@@ -591,6 +591,18 @@ def test_where_to_begin_without_a_checkpoint(world: World, start: str, expected:
     assert early + world.read() == expected
 
 
+def test_a_file_that_appears_later_is_new_from_its_beginning(world: World) -> None:
+    world.options |= {"path": (f"{world.directory}/*.log",), "start": "end"}
+    world.write(block(0), world.directory / "a.log")
+    assert world.read() == []
+    world.write(block(1), world.directory / "a.log")
+    world.write(block(2), world.directory / "b.log")
+    world.reader.look_for_files()
+    assert sorted(world.read(deliver=False)) == [1, 2]
+    world.reader.seek(0)
+    assert sorted(world.read()) == [1, 2]
+
+
 def test_two_rotations_in_one_tick_of_the_clock(world: World) -> None:
     world.write(block(0))
     assert world.read() == [0]
