@@ -113,6 +113,11 @@ class LogFile:
         return os.fstat(self._file.fileno()).st_mtime_ns
 
     @property
+    def is_deleted(self) -> bool:
+        """Whether no directory has it any more."""
+        return os.fstat(self._file.fileno()).st_nlink == 0
+
+    @property
     def size(self) -> int:
         """How many bytes it has now; of a compressed one as many as have been read."""
         return self.offset if self.compressed else os.fstat(self._file.fileno()).st_size

@@ -180,7 +180,10 @@ class LogsReader:
         return {directory for directory in patterns | logs if os.path.isdir(directory)}  # noqa: PTH112
 
     def look_for_files(self) -> None:
-        """Follow the files that match by now; those that are followed already stay."""
+        """Follow the files that match by now, and no longer those that are gone for good."""
+        for path in [path for path in self._followed if self._is_over(path)]:
+            self._followed.pop(path).log.close()
+            self._stored.pop(str(path), None)
         for pattern in self._paths:
             magic = glob.has_magic(pattern)
             names = sorted(glob.glob(pattern)) if magic else [pattern]  # noqa: PTH207, absolute

@@ -121,10 +121,10 @@ class Log:
         mark = file.mark(file.framer.position)
         if file.was_rewritten():
             file.head = head
-            return self._leave(file, self._after_truncation(file, start), start)
             file.start_at(start, file.framer.form)
             file.framer.feed(held)
             file.offset += len(held)
+            return self._leave(file, self._after_truncation(file, start), start)
         file.learn_head()
         if data:
             self._looked_at = None

@@ -672,6 +672,39 @@ def test_binary_data_has_no_events(world: World) -> None:
     assert world.read() == []
 
 
+def test_a_file_that_is_deleted_for_good_is_closed_and_forgotten(world: World) -> None:
+    world.options["path"] = (f"{world.directory}/day-*.log",)
+    opened = []
+    for number in range(10):
+        today = world.directory / f"day-{number}.log"
+        world.write(block(number), today)
+        world.reader.look_for_files()
+        assert world.read() == [number]
+        opened.append(len(list(Path("/proc/self/fd").iterdir())))
+        today.unlink()
+        world.reader.look_for_files()
+    assert opened[-1] <= opened[0]
+    assert world.reader.bookmark(world.released) == {}
+    world.write(block(10), world.directory / "day-0.log")
+    world.reader.look_for_files()
+    assert world.read() == [10]
+
+
+def test_a_deleted_file_is_not_forgotten_before_all_of_it_is_delivered(world: World) -> None:
+    world.options["path"] = (f"{world.directory}/day-*.log",)
+    today = world.directory / "day-0.log"
+    world.write(blocks(0, 1) + block(2)[:-30], today)
+    assert world.read(deliver=False) == [0, 1]
+    today.unlink()
+    world.reader.look_for_files()
+    world.reader.seek(0)
+    assert world.read() == [0, 1]
+    world.reader.look_for_files()
+    world.write(block(3), today)
+    assert world.read() == [3]
+    assert [each.raw[:8] for each in world.torn] == [b"Event: A"]
+
+
 def compressed(path: Path, numbers: range, pad: int) -> bytes:
     """Write a compressed log of large events; return it."""
     chance = random.Random(0)
