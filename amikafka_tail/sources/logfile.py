@@ -105,7 +105,11 @@ class LogFile:
         self.damage = ""
         """Why the last bytes that were asked for cannot be had, where it is a compressed file's fault."""
         self.head = b""
-        self.learn_head()
+        try:
+            self.learn_head()
+        except OSError:
+            self.close()
+            raise
 
     @property
     def modified_ns(self) -> int:

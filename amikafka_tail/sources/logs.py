@@ -7,6 +7,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -240,8 +241,8 @@ class LogsReader:
         for _ in followed:
             self._turn = (self._turn + 1) % len(followed)
             chosen = followed[self._turn]
-            if chosen.log.file is None and (opened := chosen.log.open()) is not None:
-                self._begin(chosen, opened)
+            if chosen.log.file is None:
+                chosen.log.open(partial(self._begin, chosen))
             batch = chosen.log.read()
             if batch is not None:
                 return self._chunk(chosen, batch)
@@ -249,12 +250,13 @@ class LogsReader:
 
     def _begin(self, followed: _Followed, file: LogFile) -> None:
         """Note where a log is begun, and learn what came shortly before."""
+        begin = max(0, file.offset - self._kind.learn_bytes)
+        before = file.read_at(begin, file.offset - begin)
         if followed.stored is None:
             followed.deliver(file.mark(file.offset), followed.log.finished)
-        begin = max(0, file.offset - self._kind.learn_bytes)
-        if file.offset > begin:
+        if before:
             framer = self._kind.framer(begin, file.framer.form)
-            followed.interpreter.learn(framer.feed(file.read_at(begin, file.offset - begin)))
+            followed.interpreter.learn(framer.feed(before))
 
     def _chunk(self, followed: _Followed, batch: Batch) -> Chunk:
         start = self._position

@@ -85,13 +85,22 @@ class Log:
         """The present file, or those that may be needed to find it."""
         return [*self._known, *([] if self.file is None else [self.file])]
 
-    def open(self) -> LogFile | None:
-        """Open the file to begin with, and return it; `None` where that is not possible now."""
+    def open(self, begin: Callable[[LogFile], None]) -> None:
+        """Open the file to begin with, where that is possible now.
+
+        `begin` is told of it, and may raise `OSError`: then it is opened anew.
+        """
+        mark, file = self._mark, None
         try:
-            self.file = self._open_first()
+            if (file := self._open_first()) is not None:
+                begin(file)
+                self.file = file
         except OSError as error:
             self._say_why(error)
-        return self.file
+            if file is not None and mark is not None:
+                self._mark, self._known = mark, [file]
+            elif file is not None:
+                file.close()
 
     def read(self) -> Batch | None:
         """Return what comes next, `None` when there is nothing now. An empty batch was not complete."""
@@ -153,11 +162,17 @@ class Log:
         mark = self._mark
         if mark is None:
             return self._open_without_mark(active)
-        candidates = [*([active] if active else []), *self._known, *self._generations()]
-        stored = Path(mark.path)
-        if all(each.path != stored for each in candidates) and (found := self._open(stored)) is not None:
-            candidates.append(found)
-        chosen = next((each for each in candidates if each.has(mark)), None)
+        candidates = [active] if active else []
+        known = self._known
+        try:
+            candidates += [*known, *self._generations()]
+            stored = Path(mark.path)
+            if all(each.path != stored for each in candidates) and (found := self._open(stored)) is not None:
+                candidates.append(found)
+            chosen = next((each for each in candidates if each.has(mark)), None)
+        except OSError:
+            _close_others((each for each in candidates if each not in known), None)
+            raise
         if chosen is None:
             # Those that were written to last before it were read before, or are not wanted.
             newer = [each for each in candidates if each.modified_ns >= mark.modified_ns]
@@ -254,7 +269,11 @@ class Log:
         """Open the older files beside the path, the oldest first; of two that are the same the plain one."""
         found: list[LogFile] = []
         for path in sorted(self._names(), key=lambda each: each.suffix == ".gz"):
-            file = self._open(path)
+            try:
+                file = self._open(path)
+            except OSError:
+                _close_others(found, None)
+                raise
             if file is None:
                 continue
             if any(file.is_same(each) for each in found):

@@ -494,6 +494,19 @@ def test_a_file_that_is_gone_is_said_and_the_rest_is_read(
     assert "the file that was being read is gone" in caplog.text
 
 
+@pytest.mark.parametrize("failing", range(1, 9))
+def test_a_disk_that_fails_while_a_file_is_begun_is_waited_for(
+    world: World, monkeypatch: pytest.MonkeyPatch, failing: int
+) -> None:
+    world.write(blocks(0, 1))
+    assert world.read() == [0, 1]
+    world.restart()
+    world.write(block(1) + block(2))
+    kernel = Unreadable(monkeypatch)
+    kernel.reads = failing
+    assert world.read() + world.read() == [2]
+
+
 def test_older_files_are_not_read_again_where_the_one_that_was_read_is_gone(world: World) -> None:
     world.options["start"] = "beginning"
     for turn in range(3):
