@@ -18,17 +18,17 @@ from typing import Any, Literal
 
 from amikafka_tail.ami.debuglog import LogFramer
 from amikafka_tail.ami.event import Event
-from amikafka_tail.ami.sequence import Sequence
 from amikafka_tail.config.identity import Identity
 from amikafka_tail.durable import make_directory
 from amikafka_tail.errors import SourceDisconnected
 from amikafka_tail.hookspecs import API_VERSION, Register, hookimpl
 from amikafka_tail.metrics import Counters
-from amikafka_tail.sources.logevents import WARM_UP, LogEvents, learn
+from amikafka_tail.sources.logevents import LogEvents
 from amikafka_tail.sources.logfile import LogFile, Mark
 from amikafka_tail.sources.logtime import LogTimes
 from amikafka_tail.sources.losses import Losses
 from amikafka_tail.sources.replayable import Chunk
+from amikafka_tail.sources.spooled import Spooled, is_marked
 
 CHUNK = 128 * 1024
 REASON = ".reason"
@@ -68,48 +68,6 @@ class SpoolOptions:
             raise ValueError(f'pattern "{self.pattern}" is for names of files, without directories')
 
 
-class _Spooled:
-    """A file of the spool, and what was found in it. `held_events` says so of what was delivered before."""
-
-    def __init__(self, file: LogFile, *, held_events: bool = False) -> None:
-        self.file = file
-        self.held_events = held_events
-        self.wrong = ""
-        """Why not all of it could be read."""
-        self.has_grown = False
-        self.start = 0
-        """Where its first byte is among the reader's offsets."""
-        self.end: int | None = None
-        self.sequence = Sequence()
-        self.places: deque[tuple[int, Mark]] = deque()
-        """The reader's offsets between its chunks, and where they are in the file."""
-
-    def begin(self, position: int) -> None:
-        """Read on in the file, its bytes from `position` on among the reader's offsets. Raises `OSError`."""
-        file = self.file
-        self.places = deque([(position, file.mark(file.offset))])
-        self.start = position - file.offset
-        self.end = None
-        self.has_grown = False
-        self.sequence = Sequence()
-        before = max(0, file.offset - WARM_UP)
-        if file.offset:
-            framer = LogFramer(before, file.framer.form)
-            learn(framer.feed(file.read_at(before, file.offset - before)), self.sequence)
-
-    def go_back(self, position: int) -> None:
-        """Be ready to begin again, at `position` or where it was begun before."""
-        while len(self.places) > 1 and self.places[1][0] <= position:
-            self.places.popleft()
-        self.places = deque([self.places[0]])
-        self.file.start_at(self.places[0][1].offset, self.file.framer.form)
-
-    def delivered(self, position: int) -> Mark | None:
-        """Return up to where it is delivered when all before `position` is, `None` for nowhere."""
-        reached = [mark for at, mark in self.places if at <= position] or [self.places[0][1]]
-        return reached[-1] if reached[-1].offset else None
-
-
 class SpoolReader:
     """Reads whole files in order of their names; see `FollowingReader`. `now` gives the time of day.
 
@@ -132,8 +90,8 @@ class SpoolReader:
         self._now = now
         self._make = LogEvents(keep_debug_headers=False, times=LogTimes(), losses=Losses(counters))
         self._bad = options.bad_directory or options.directory / "bad"
-        self._open: deque[_Spooled] = deque()
-        self._again: deque[_Spooled] = deque()
+        self._open: deque[Spooled] = deque()
+        self._again: deque[Spooled] = deque()
         """Files to read before any other: they have been read, further than what is delivered."""
         self._position = position
         self._names: deque[str] = deque()
@@ -173,7 +131,7 @@ class SpoolReader:
         return {self._options.directory}
 
     @property
-    def _present(self) -> _Spooled | None:
+    def _present(self) -> Spooled | None:
         return self._open[-1] if self._open and self._open[-1].end is None else None
 
     def look_for_files(self) -> None:
@@ -264,19 +222,19 @@ class SpoolReader:
             self._open.append(spooled)
             return
 
-    def _opened(self, path: Path) -> _Spooled:
+    def _opened(self, path: Path) -> Spooled:
         """Open a file, to be read on where it is marked. Raises `OSError`."""
         file = LogFile(path)
         mark, held_events = self._marks.pop(str(path), (None, False))
-        if mark is not None and _is_marked(file, mark):
+        if mark is not None and is_marked(file, mark):
             file.start_at(mark.offset, mark.form)
         else:
             held_events = False
-        spooled = _Spooled(file, held_events=held_events)
+        spooled = Spooled(file, held_events=held_events)
         spooled.begin(self._position)
         return spooled
 
-    def _begin_again(self, spooled: _Spooled) -> None:
+    def _begin_again(self, spooled: Spooled) -> None:
         try:
             if spooled.has_grown and not self._is_finished(spooled.file.path):
                 self.problem = f"{spooled.file.path}: somebody still writes to it"
@@ -331,7 +289,7 @@ class SpoolReader:
             while len(places) > 1 and places[1][0] <= position:
                 places.popleft()
 
-    def _finish(self, spooled: _Spooled) -> None:
+    def _finish(self, spooled: Spooled) -> None:
         path, file = spooled.file.path, spooled.file
         try:
             if path.stat().st_ino != file.inode:
@@ -387,13 +345,6 @@ class SpoolReader:
         """Close the files."""
         for spooled in (*self._open, *self._again):
             spooled.file.close()
-
-
-def _is_marked(file: LogFile, mark: Mark) -> bool:
-    """Tell whether a file is the very one of a mark, and not another with the same content."""
-    # Not by its device: that may have another number after the machine was started again.
-    here = (str(file.path), file.inode, file.modified_ns)
-    return here == (mark.path, mark.inode, mark.modified_ns) and file.has(mark)
 
 
 def _make_directory(directory: Path) -> None:
