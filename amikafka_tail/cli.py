@@ -55,6 +55,8 @@ log = logging.getLogger("amikafka")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that the arguments name; return its exit code (sysexits.h)."""
     options = _parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files may be of any bytes
     try:
         code: int = options.command(options)
         sys.stdout.flush()

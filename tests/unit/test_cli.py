@@ -396,6 +396,17 @@ def test_no_traceback_reaches_a_person(
     assert "Traceback" not in err
 
 
+def test_a_log_whose_name_is_not_utf_8_is_named_all_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / os.fsdecode(b"pbx\xff")).mkdir()
+    (tmp_path / os.fsdecode(b"pbx\xff") / "full").touch()
+    path = tmp_path / "ami_kafka.conf"
+    path.write_text(f"[general]\nsource = eventlog\n[eventlog]\npath = {tmp_path}/*/full\n")
+    assert main(["check", "-c", str(path)]) == 0
+    assert f"{tmp_path}/pbx\\udcff/full: has no events at its end" in capsys.readouterr().out
+
+
 def test_check_says_nothing_when_told_to_be_quiet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "ami_kafka.conf"
     path.write_text("[manager]\nhost = 127.0.0.1\nsecret = s\n[kafka]\nbrokers = 127.0.0.1:1\n")
