@@ -180,7 +180,7 @@ class SpoolReader:
             rest = file.framer.finish()
             found = [] if rest is None else [rest]
         end = file.framer.position if data else file.offset
-        if end > start and not spooled.wrong:
+        if end > (mark.offset if mark is not None else 0) and not spooled.wrong:
             mark = file.mark(end)
         spooled.held_events |= any(not each.torn for each in found)
         first = self._position
@@ -314,8 +314,9 @@ class SpoolReader:
         except OSError as error:
             log.error("%s: is delivered and cannot be taken away: %s", path, error.strerror)
             self._stuck.add(path.name)
-            if len(self._marks) < MAX_MARKS:
-                self._marks[str(path)] = (spooled.places[-1][1], True)
+            mark = spooled.places[-1][1]
+            if mark is not None and len(self._marks) < MAX_MARKS:
+                self._marks[str(path)] = (mark, True)
 
     def _set_aside(self, path: Path, reason: str, *, done: bool = False) -> None:
         try:

@@ -22,14 +22,14 @@ class Spooled:
         self.start = 0
         """Where its first byte is among the reader's offsets."""
         self.end: int | None = None
-        self.sequence = Sequence()
-        self.places: deque[tuple[int, Mark]] = deque()
-        """The reader's offsets between its chunks, and where they are in the file."""
+        self.sequence: Sequence
+        self.places: deque[tuple[int, Mark | None]] = deque()
+        """The reader's offsets between its chunks, and where they are in it, `None` at its beginning."""
 
     def begin(self, position: int) -> None:
         """Read on in the file, its bytes from `position` on among the reader's offsets. Raises `OSError`."""
         file = self.file
-        self.places = deque([(position, file.mark(file.offset))])
+        self.places = deque([(position, file.mark(file.offset) if file.offset else None)])
         self.start = position - file.offset
         self.end = None
         self.has_grown = False
@@ -43,13 +43,14 @@ class Spooled:
         """Be ready to begin again, at `position` or where it was begun before."""
         while len(self.places) > 1 and self.places[1][0] <= position:
             self.places.popleft()
+        mark = self.places[0][1]
         self.places = deque([self.places[0]])
-        self.file.start_at(self.places[0][1].offset, self.file.framer.form)
+        self.file.start_at(mark.offset if mark is not None else 0, self.file.framer.form)
 
     def delivered(self, position: int) -> Mark | None:
         """Return up to where it is delivered when all before `position` is, `None` for nowhere."""
         reached = [mark for at, mark in self.places if at <= position] or [self.places[0][1]]
-        return reached[-1] if reached[-1].offset else None
+        return reached[-1]
 
 
 def is_marked(file: LogFile, mark: Mark) -> bool:
