@@ -13,7 +13,7 @@ class Failure(NamedTuple):
     error: Any
     message: Any
     event: Any
-    """What it was made of, where its `Hold` knows."""
+    """What it was made of, where it had a `Hold` of its own."""
 
 
 class Receipt:
@@ -43,7 +43,7 @@ class Hold:
 
     A producer with `delivery.report.only.error` calls it for a message that failed. For one that was
     delivered it just lets go of it: the last one gone ends it, and no report is made for each of them.
-    `event` is for one that a single message has: what that is made of, if nothing else tells.
+    `event` is for one that a single message has: what that was made of, which no report tells.
     """
 
     __slots__ = ("_event", "_receipt")

@@ -41,8 +41,3 @@ def unpack(made: Any, headers: Headers) -> tuple[bytes, Headers]:
             raise TypeError(f"the format returned the header {name!r}: {value!r}, not str and bytes")
         name.encode()
     return made.value, [*headers, *made.headers]
-
-
-def value_of(made: bytes | Payload) -> bytes:
-    """Return the value of what a format returned."""
-    return made.value if isinstance(made, Payload) else made

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Iterator
-from typing import cast
 
 from amikafka_tail.ami.event import Event
 from amikafka_tail.batching import Batching, Connect
@@ -17,14 +16,14 @@ from amikafka_tail.config.identity import Identity
 from amikafka_tail.dead_letters import DeadLetters
 from amikafka_tail.errors import DeliveryFailed, TryLater
 from amikafka_tail.gaps import Gap
-from amikafka_tail.ledger import Failure, Hold, Ledger, Receipt
+from amikafka_tail.ledger import Hold, Ledger, Receipt
 from amikafka_tail.messages import Messages
 from amikafka_tail.metrics import Counters
-from amikafka_tail.payload import unpack, value_of
+from amikafka_tail.payload import unpack
 from amikafka_tail.producer import KafkaError, KafkaException, NoProducer, describe, is_for_size, is_permanent
 from amikafka_tail.sender import Sender
 from amikafka_tail.set_aside import SetAside
-from amikafka_tail.sources.replayable import NOWHERE, Reader, Unpublishable
+from amikafka_tail.sources.replayable import Reader, Unpublishable
 from amikafka_tail.stall import Stall
 from amikafka_tail.transactions import Committed, Transactions
 
@@ -231,6 +230,7 @@ class Pipeline:
         envelope, render = self._route
         produce = self.producer.produce
         report = hold = Hold(receipt)
+        alone = self._batching.is_alone
         topic = self._messages.topic
         choose = self._messages.choose
         if self._transactions is not None:
@@ -239,7 +239,7 @@ class Pipeline:
             event: Event | None
             if type(found) is Event and not (given_up and found.position in given_up):
                 event = found
-                hold = report
+                hold = Hold(receipt, event) if alone else report
                 counters.events += 1
             else:
                 event = self._in_place_of(found)
@@ -312,7 +312,7 @@ class Pipeline:
                 refused = True
                 self._batching.refused(for_size=is_for_size(failure.error))
             if is_permanent(failure.error) and were_alone:
-                in_its_place = self._give_up(self._find(failure), failure.error)
+                in_its_place = self._give_up(failure.event, failure.error)
                 if in_its_place is not None and self._transactions is None:
                     self._send_late(in_its_place, failure.receipt)
                 failure.receipt.settle_one()
@@ -349,25 +349,6 @@ class Pipeline:
         reason = describe(error, self._messages.topic)
         log.error("refused by Kafka: %s: event=%r offset=%d", reason, event.name, event.position)
         return self._aside.put(event, reason)
-
-    def _find(self, failure: Failure) -> Event:
-        """Find the event of a failed message by reading its chunk once more: a report does not name it."""
-        if failure.event is not None:
-            return cast("Event", failure.event)
-        receipt, wanted = failure.receipt, failure.message.value()
-        known, route = self._identity, self._route
-        for event, found in self._reader.again(receipt.start, receipt.end):
-            identity = found or self._messages.fallback
-            if event.position in self._aside.given_up:
-                continue
-            if identity != known:
-                known, route = identity, self._messages.route(identity)
-            with contextlib.suppress(Exception):  # what a plugin cannot handle is not what was sent
-                chosen = event if self._messages.choose is None else self._messages.choose(event)
-                if chosen is not None and value_of(route.render(chosen)) == wanted:
-                    return event
-        # The journal had to give the chunk up: what was sent is all there is.
-        return Event(wanted, NOWHERE)
 
     def _go_back(self, reason: str, *, refused: bool = False) -> None:
         """Begin again at the checkpoint with a fresh producer, after a while.

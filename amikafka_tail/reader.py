@@ -154,27 +154,6 @@ class StreamReader:
         self._ready += self._chunks(blocks, framer.first, framer.position)
         return self._ready.popleft()
 
-    def again(self, start: int, end: int) -> Iterator[tuple[Event, Identity | None]]:
-        """Return the events of a chunk once more, fewer where its bytes are gone."""
-        data = b""
-        moments: deque[Moment] = deque()
-        if self._stream.next_readable(start) == start:
-            while missing := end - start - len(data):
-                at = start + len(data)
-                more = self._stream.read(at, missing)
-                if not more:
-                    break
-                data += more
-                moments += self._stream.moments(at, at + len(more))
-        captured_ms = 0
-        for block in Framer(start).feed(data):
-            while moments and moments[0].offset <= start:
-                captured_ms = moments.popleft().captured_ms
-            text = block.lstrip(NO_TEXT)
-            if text.startswith(EVENT) and 0 not in text:
-                yield Event(text, start, captured_ms), self._stream.identity_at(start)
-            start += len(block) + len(END)
-
     def _chunks(self, blocks: list[bytes], start: int, end: int) -> Iterator[Chunk]:
         """Make a chunk of blocks that stand between two offsets, one for each connection."""
         stream = self._stream

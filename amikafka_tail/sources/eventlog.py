@@ -54,10 +54,6 @@ class _DebugLog:
             self._system_name = name_of(found[0]) or self._system_name
         return self._make.events(found, file, self._sequence, distance)
 
-    def again(self, found: list[Found], file: LogFile, distance: int) -> Iterator[Event]:
-        """Return the events once more, copies included."""
-        return self._make.again(found, file, distance)
-
     def is_begun(self, held: bytes) -> bool:
         """Tell whether an event has begun."""
         return MARKER in held or held.startswith(b"Event: ")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from collections.abc import Sequence as Paths
 from pathlib import Path
 from typing import Any
 
 from amikafka_tail.ami.debuglog import LogFramer
-from amikafka_tail.ami.event import Event
 from amikafka_tail.ami.sequence import Sequence
 from amikafka_tail.config.identity import Identity
 from amikafka_tail.errors import InputError
@@ -127,17 +126,6 @@ class FilesReader:
             self._begun.append((start, path))
             self._file = LogFile(path)
             self._file.start_at(position - start)
-
-    def again(self, start: int, end: int) -> Iterator[tuple[Event, Identity | None]]:
-        """Return the events of a chunk once more."""
-        begun = next((each for each in reversed(self._begun) if each[0] <= start), None)
-        if begun is not None:
-            file = LogFile(begun[1])
-            found = LogFramer(start - begun[0]).feed(file.read_at(start - begun[0], end - start))
-            events = list(self._make.again(found, file, begun[0]))
-            file.close()
-            for event in events:
-                yield event, self._identity
 
     def close(self) -> None:
         """Close the file that is being read."""

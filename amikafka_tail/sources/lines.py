@@ -116,11 +116,6 @@ class _Lines:
                 modified_ms = file.modified_ns // 1_000_000
                 yield Event(said.raw, position, modified_ms if happened_ms is None else happened_ms)
 
-    def again(self, found: list[Found], file: LogFile, distance: int) -> Iterator[Event]:
-        """Return the events once more."""
-        whole = [line for line in found if not line.torn]
-        return (each for each in self.events(whole, file, distance) if isinstance(each, Event))
-
     def is_begun(self, held: bytes) -> bool:
         """Tell whether a line has begun."""
         return bool(held)

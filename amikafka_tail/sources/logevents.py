@@ -61,12 +61,6 @@ class LogEvents:
                     continue
             yield self._event(each, raw, position, file)
 
-    def again(self, found: list[Found], file: LogFile, distance: int) -> Iterator[Event]:
-        """Return the events of a read once more, copies included."""
-        for each in found:
-            if not each.torn:
-                yield self._event(each, debug_headers(each.raw)[0], each.position + distance, file)
-
     def _event(self, found: Found, raw: bytes, position: int, file: LogFile) -> Event:
         captured_ms = 0
         if not _OWN_TIMESTAMP.match(raw):

@@ -53,10 +53,6 @@ class Interpreter(Protocol):
         """Return the events of one read of a file; `distance` is added to their offsets."""
         ...
 
-    def again(self, found: list[Found], file: LogFile, distance: int) -> Iterator[Event]:
-        """Return at least the same events once more."""
-        ...
-
     def is_begun(self, held: bytes) -> bool:
         """Tell whether bytes that wait for more are the start of an event."""
         ...
@@ -108,8 +104,6 @@ class _Slice(NamedTuple):
     end: int
     followed: _Followed
     file: LogFile
-    file_start: int
-    file_end: int
     mark: Mark
     finished: tuple[Fingerprint, ...]
 
@@ -263,11 +257,7 @@ class LogsReader:
         self._position += batch.end - batch.start
         if batch.end > batch.start:
             finished = followed.log.finished
-            self._slices.append(
-                _Slice(
-                    start, self._position, followed, batch.file, batch.start, batch.end, batch.mark, finished
-                )
-            )
+            self._slices.append(_Slice(start, self._position, followed, batch.file, batch.mark, finished))
         self._close_if_done(followed, batch.file)
         events = followed.interpreter.events(batch.events, batch.file, start - batch.start)
         return Chunk(start, self._position, self._identity_of(followed, batch.file), events)
@@ -277,17 +267,6 @@ class LogsReader:
         if said not in self._identities:
             self._identities[said] = self._identify(*said)
         return self._identities[said]
-
-    def again(self, start: int, end: int) -> Iterator[tuple[Event, Identity | None]]:
-        """Return the events of a chunk once more."""
-        for piece in self._slices:
-            if (piece.start, piece.end) == (start, end):
-                framer = self._kind.framer(piece.file_start, piece.file.framer.form)
-                found = framer.feed(piece.file.read_at(piece.file_start, piece.file_end - piece.file_start))
-                identity = self._identity_of(piece.followed, piece.file)
-                distance = start - piece.file_start
-                for event in piece.followed.interpreter.again(found, piece.file, distance):
-                    yield event, identity
 
     def release(self, position: int) -> None:
         """Everything before an offset is delivered."""

@@ -11,7 +11,7 @@ from amikafka_tail.config.identity import Identity
 from amikafka_tail.metrics import Counters
 
 NOWHERE = -1
-"""The position of what stands nowhere in a log: sent from bytes that are gone, or before the first."""
+"""A position before the first of any log."""
 
 
 @final
@@ -64,13 +64,6 @@ class Reader(Protocol):
 
         A chunk whose `start` is its `end` has no events: bytes were read that complete none.
         """
-
-    def again(self, start: int, end: int) -> Iterator[tuple[Event, Identity | None]]:
-        """Return the events of a chunk once more, fewer where its bytes are gone. Disturbs no `read`.
-
-        Each is as it was, its time too: a message that Kafka refused is known by what it was made of.
-        """
-        ...
 
 
 class FollowingReader(Reader, Protocol):

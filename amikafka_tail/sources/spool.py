@@ -11,13 +11,11 @@ import shutil
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from amikafka_tail.ami.debuglog import LogFramer
-from amikafka_tail.ami.event import Event
 from amikafka_tail.config.identity import Identity
 from amikafka_tail.durable import make_directory
 from amikafka_tail.errors import SourceDisconnected
@@ -269,16 +267,6 @@ class SpoolReader:
         self._open.clear()
         self._position = position
         self.look_for_files()
-
-    def again(self, start: int, end: int) -> Iterator[tuple[Event, Identity | None]]:
-        """Return the events of a chunk once more."""
-        for spooled in self._open:
-            if spooled.start <= start and (spooled.end is None or end <= spooled.end):
-                file = spooled.file
-                framer = LogFramer(start - spooled.start, file.framer.form)
-                found = framer.feed(file.read_at(start - spooled.start, end - start))
-                for event in self._make.again(found, file, spooled.start):
-                    yield event, self._identity
 
     def release(self, position: int) -> None:
         """Everything before an offset is delivered: see to the files that are done."""

@@ -123,15 +123,6 @@ def source_contract(name: str, prepare: Prepare) -> type:
                     reader.seek(chunk.end)
                     assert _raw(_read(reader)) == wanted[len(_raw(chunks[:count])) :]
 
-        def test_a_chunk_gives_its_events_again(self, tmp_path: Path) -> None:
-            made, _ = source(tmp_path)
-            with opened(made) as reader:
-                for chunk, events in _read(reader):
-                    again = [event for event, _ in reader.again(chunk.start, chunk.end)]
-                    wanted = [each for each in events if isinstance(each, Event)]
-                    assert [each.raw for each in again] == [each.raw for each in wanted]
-                    assert [each.captured_ms for each in again] == [each.captured_ms for each in wanted]
-
         def test_another_process_goes_on_at_the_bookmark(self, tmp_path: Path) -> None:
             goes_on_at_the_bookmark(tmp_path, released=True)
 

@@ -179,15 +179,3 @@ def test_going_back_gives_the_rest_once_more(make: Callable[[], Reader]) -> None
         reader.seek(end)
         assert [number for _, events in chunks(reader) for number in numbers(events)] == rest
     assert taken + rest == list(range(EVENTS))
-
-
-def test_a_chunk_gives_its_events_again(make: Callable[[], Reader]) -> None:
-    reader = make()
-    for chunk, events in chunks(reader):
-        again = [event for event, _ in reader.again(chunk.start, chunk.end)]
-        wanted = [each for each in events if isinstance(each, Event)]
-        # Its moment too: formats may tell it, and a message that was refused is known by its value.
-        assert [(each.position, each.raw, each.captured_ms) for each in again] == [
-            (each.position, each.raw, each.captured_ms) for each in wanted
-        ]
-        assert all(each.captured_ms for each in again)

@@ -230,16 +230,6 @@ def test_going_back_twice_does_not_lose_a_file_that_has_no_name_any_more(world: 
     assert world.read() == [1, 2, 3]
 
 
-def test_a_chunk_can_be_read_once_more(world: World) -> None:
-    world.write(blocks(0, 1, 2))
-    chunk = world.reader.read()
-    assert chunk is not None
-    positions = [each.position for each in chunk.events]
-    again = list(world.reader.again(chunk.start, chunk.end))
-    assert [event.position for event, _ in again] == positions
-    assert [event.get("Number") for event, _ in again] == ["0", "1", "2"]
-
-
 def test_gaps_in_the_numbers_are_counted_and_said(world: World, caplog: pytest.LogCaptureFixture) -> None:
     world.write(blocks(0, 1, 5) + b"".join(block(number) for number in range(6, 9000)))
     with caplog.at_level(logging.WARNING):

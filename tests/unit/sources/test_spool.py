@@ -416,17 +416,6 @@ def test_a_file_without_events_is_a_bad_one_after_a_restart_too(
     assert (world.directory / "bad" / "a.ami").exists()
 
 
-def test_a_chunk_can_be_read_once_more(world: World) -> None:
-    world.put("a.ami", events(0))
-    world.put("b.ami", events(1, 2))
-    world.reader.look_for_files()
-    chunks = []
-    while (chunk := world.reader.read()) is not None:
-        chunks.append((chunk.start, chunk.end, [each.position for each in chunk.events]))
-    for start, end, positions in chunks:
-        assert [event.position for event, _ in world.reader.again(start, end)] == positions
-
-
 def test_thousands_of_files_are_fine(world: World) -> None:
     for number in range(3000):
         world.put(f"{number:05}.ami", events(number))
