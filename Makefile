@@ -14,7 +14,7 @@ $(BIN)/.ready: pyproject.toml
 	touch $@
 
 $(BIN)/.plugins: $(BIN)/.ready $(BIN)/.speedups $(PLUGINS:=/pyproject.toml)
-	$(PIP) --editable '.[test]' $(foreach plugin,$(PLUGINS),--editable '$(plugin)[test]')
+	$(PIP) --no-build-isolation --editable '.[test]' $(foreach plugin,$(PLUGINS),--editable '$(plugin)[test]')
 	touch $@
 
 # Python does the same alone, so a machine that cannot build this one does without.

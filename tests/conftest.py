@@ -4,10 +4,26 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from itertools import groupby
 
 import pytest
 
 from tests.support.twins import native_package, using
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let modules whose tests wait most of the time stand between those that compute.
+
+    Workers take the tests in this order, so that all of them have some of both.
+    """
+    modules = [list(module) for _, module in groupby(items, key=lambda item: item.path)]
+    waiting = [module for module in modules if "integration" in module[0].path.parts]
+    others = [item for module in modules if module not in waiting for item in module]
+    mixed: list[pytest.Item] = []
+    for number, module in enumerate(waiting):
+        begin, end = (len(others) * each // len(waiting) for each in (number, number + 1))
+        mixed += [*others[begin:end], *module]
+    items[:] = mixed if waiting else others
 
 
 @pytest.fixture(autouse=True)

@@ -20,6 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.daemon import PROJECT
 from tests.support.terminal import Terminal
+from tests.support.waiting import wait_for
 from tests.support.world import BOUND, World, event
 
 
@@ -97,7 +98,7 @@ def test_a_kafka_that_is_away(world: World) -> None:
     def told() -> bool:
         return amikafka(world, "status").returncode == 1
 
-    world.daemon.wait_for(told, 30, "exit code 1")
+    wait_for(told, 30, "exit code 1", interval=1.0)  # each look is a process
     said = " ".join(amikafka(world, "status").stdout.split())
     assert "State PROBLEM: Kafka takes nothing: " in said
     assert "Lost nothing" in said

@@ -220,14 +220,14 @@ def unknown(raw: bytes, **options: str) -> list[str]:
     return [repr(each) for each in judge(module, ours, Expected()) if not each.known]
 
 
-@many(500)
+@many(200)
 @given(user_events(repeats=True))
 def test_whatever_an_event_carries_a_list_of_all_values_has_known_differences_only(raw: bytes) -> None:
     assert unknown(raw, duplicates="list") == []
     assert unknown(raw, format_name="ami") == []
 
 
-@many(500)
+@many(200)
 @given(user_events(repeats=False))
 def test_whatever_an_event_carries_the_last_value_has_known_differences_only(raw: bytes) -> None:
     assert unknown(raw) == []

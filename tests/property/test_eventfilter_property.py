@@ -13,7 +13,7 @@ from amikafka_tail.filters.eventfilter import EventFilterOptions, FilterLine, ev
 from tests.support.fuzzing import many
 
 pytestmark = pytest.mark.usefixtures("twin")
-MANY = many(400)
+MANY = many(200)
 BLANKS = bytes(range(1, 33))
 PATTERNS = st.sampled_from(["9", "99", "a", "ab", "b\r", "\r\n", "a\r\n\r\n", "A: a", "Event: A", "\n"])
 METHODS = {

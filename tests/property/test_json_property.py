@@ -27,7 +27,7 @@ from tests.support.events import (
 from tests.support.formats import context
 from tests.support.fuzzing import many
 
-MANY = many(300)
+MANY = many(150)
 pytestmark = pytest.mark.usefixtures("twin")
 
 

@@ -28,7 +28,7 @@ from tests.support.fuzzing import many
 from tests.support.leaks import nothing_left
 from tests.support.twins import CountedEnvelope, native_package
 
-MANY = many(200)
+MANY = many(100)
 KEYS = ("event", "none", "linkedid", "uniqueid", "Channel", "Größe")
 ANY_KEY = st.sampled_from(KEYS)
 SMALLEST, LARGEST = -(2**63), 2**63 - 1

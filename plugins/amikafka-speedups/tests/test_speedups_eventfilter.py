@@ -28,7 +28,7 @@ from tests.support.fuzzing import many
 from tests.support.leaks import nothing_left
 from tests.support.twins import event_filters, native_package, using
 
-MANY = many(200)
+MANY = many(100)
 CALLS = 50_000
 EVENT = Event(b"Event: A\r\nPrivilege: call,all\r\nX: 1\r\nY:  two \r\nX: 3")
 

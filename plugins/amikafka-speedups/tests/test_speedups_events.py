@@ -17,7 +17,7 @@ from tests.support.fuzzing import many
 from tests.support.leaks import nothing_left
 from tests.support.twins import native_package
 
-MANY = many(200)
+MANY = many(100)
 RECORDED = [event.raw for event in recorded_events()]
 PIECES = st.sampled_from(
     [

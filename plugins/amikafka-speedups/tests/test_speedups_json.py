@@ -32,7 +32,7 @@ from tests.support.fuzzing import many
 from tests.support.leaks import nothing_left
 from tests.support.twins import native_package, renderers
 
-MANY = many(200)
+MANY = many(100)
 LAST, LIST = JsonOptions(), JsonOptions(duplicates="list")
 BOTH = pytest.mark.parametrize("options", [LAST, LIST], ids=["last", "list"])
 PBX = Identity(entity_id=ENTITY, system_name="pbx-01", asterisk_version="22", hostname="vm")
