@@ -11,7 +11,7 @@ from typing import Any
 from amikafka_tail import build
 from amikafka_tail.checkpoint import Checkpoint
 from amikafka_tail.config.settings import Settings
-from amikafka_tail.handover import DescriptorStore, put_away, take_descriptors
+from amikafka_tail.handover import put_all_away
 from amikafka_tail.journal import lock_directory
 from amikafka_tail.metrics import Counters
 from amikafka_tail.plugins import Registry
@@ -53,7 +53,7 @@ class FileIntake:
         self._is_first = stored is None
         self._released = stored.offset if stored else 0
         self._open(source, settings, self._released, stored.bookmark if stored else None)
-        put_away(take_descriptors(os.environ), DescriptorStore(os.environ.get("NOTIFY_SOCKET")))
+        put_all_away(os.environ)
 
     def _open(
         self, source: ReplayableSource, settings: Settings, position: int, bookmark: dict[str, Any] | None

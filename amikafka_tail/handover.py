@@ -67,6 +67,11 @@ def put_away(handed_over: Mapping[str, int], store: DescriptorStore) -> None:
         store.drop(name)
 
 
+def put_all_away(environment: MutableMapping[str, str]) -> None:
+    """Put away all that the service manager hands over."""
+    put_away(take_descriptors(environment), DescriptorStore(environment.get("NOTIFY_SOCKET")))
+
+
 def whole(names: Iterable[str], parts: Sequence[str]) -> list[str]:
     """Return the keys of which every part was handed over, under the names `<key>-<part>`."""
     handed = set(names)

@@ -18,7 +18,7 @@ from amikafka_tail.gaps import Gap, gap
 from amikafka_tail.journal import Silence
 from amikafka_tail.metrics import Counters
 from amikafka_tail.segment import Moment
-from amikafka_tail.sources.replayable import NOWHERE, Chunk, Unpublishable
+from amikafka_tail.sources.replayable import NOWHERE, Chunk, Once, Unpublishable
 
 CHUNK = 32 * 1024
 EVENT = b"Event: "
@@ -26,8 +26,6 @@ SEQUENCE_NUMBER = b"\r\nSequenceNumber: "
 SEQUENCE_WINDOW = 256
 """How far numbers may come out of their order, in events."""
 NOT_EVENTS = (b"Response: ", b"Asterisk Call Manager/")
-NO_TEXT = b"\r\n\0"
-"""What may stand before an event: NULs are the rest of a page that a full disk was given back."""
 
 PlainEvents = Callable[[list[bytes], int, int], "list[Event] | None"]
 
@@ -81,12 +79,7 @@ class StreamReader:
         self._plain_events: PlainEvents = (
             plain_events if native is None else partial(native.plain_events, Event)
         )
-        self._last_missing = NOWHERE
-        """The last offset before which events turned out to be missing: once, however often it is read."""
-        self._last_overlong = NOWHERE
-        """That of the last event that was too long, likewise."""
-        self._last_beheaded = NOWHERE
-        """That of the last event whose beginning was given up, likewise."""
+        self._once = Once()
         self._cut_at = position if in_block else NOWHERE
         self._begin(position, in_block=in_block)
 
@@ -130,8 +123,7 @@ class StreamReader:
             # The stream gave up what comes before, and perhaps the beginning of the event that stands here.
             before = self._stream.before(position)
             in_block = before != END
-            if in_block and position > self._last_beheaded:
-                self._last_beheaded = position
+            if in_block and self._once.is_first("beheaded", position):
                 self._counters.lost += 1
             missing, lost_from = position - self._read_at, self._read_at
             self._begin(position, in_block=in_block, before=before)
@@ -143,8 +135,7 @@ class StreamReader:
         overlong = framer.overlong
         blocks = framer.feed(data)
         if framer.overlong != overlong:
-            if framer.position > self._last_overlong:
-                self._last_overlong = framer.position
+            if self._once.is_first("too long", framer.position):
                 self._counters.overlong += 1
                 log.error("passed over: an event longer than %d bytes: offset=%d", MAX_BLOCK, framer.position)
             self._gaps.append(gap("TooLong", framer.position, self._captured_ms))
@@ -229,8 +220,7 @@ class StreamReader:
             return 0
         self._sequence.is_new(number, block)
         missing = self._sequence.ended_gap()
-        if missing and at > self._last_missing:
-            self._last_missing = at
+        if missing and self._once.is_first("missing", at):
             self._counters.gaps += missing
             log.warning(
                 "events did not come, as SequenceNumber tells: they are lost, or the manager user may not"
@@ -241,7 +231,8 @@ class StreamReader:
         return missing
 
     def _odd_block(self, block: bytes, at: int, *, torn: bool = False) -> Iterator[Event | Unpublishable]:
-        text = block.lstrip(NO_TEXT)
+        # NULs in front are the rest of a page that a full disk was given back.
+        text = block.lstrip(b"\r\n\0")
         if text.startswith(NOT_EVENTS) or not text.strip():
             return
         if torn:

@@ -19,7 +19,7 @@ from amikafka_tail import __version__, build, logs, speedups
 from amikafka_tail.config.settings import Settings
 from amikafka_tail.dead_letters import DeadLetters
 from amikafka_tail.errors import AmikafkaError, ConfigError
-from amikafka_tail.handover import DescriptorStore, put_away, take_descriptors
+from amikafka_tail.handover import put_all_away
 from amikafka_tail.intake import checkpoint_path, load_checkpoint, open_intake, refuse_other_kind
 from amikafka_tail.metrics import Counters
 from amikafka_tail.notify import Notifier
@@ -301,7 +301,7 @@ def wait_while_disabled(load: Callable[[], Settings]) -> Settings | None:
 
     Signals stay blocked, so that none of them ends the process before the service listens.
     """
-    put_away(take_descriptors(os.environ), DescriptorStore(os.environ.get("NOTIFY_SOCKET")))
+    put_all_away(os.environ)
     notifier = Notifier()
     reloads = Reloads(os.environ)
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)

@@ -14,6 +14,20 @@ NOWHERE = -1
 """A position before the first of any log."""
 
 
+class Once:
+    """Tells what a reader comes upon for the first time, by its offsets, however often it reads it."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, int] = {}
+
+    def is_first(self, what: str, position: int) -> bool:
+        """Tell whether `what` stands behind the last place of its kind; from now on this is that place."""
+        if position <= self._last.get(what, NOWHERE):
+            return False
+        self._last[what] = position
+        return True
+
+
 @final
 class Unpublishable(NamedTuple):
     """Bytes that are no event; they are kept in the dead letters and counted under `kind`."""
