@@ -31,6 +31,7 @@ lint: $(BIN)/.plugins
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache --no-logo
 
 test: lint  ## lint, types, and all tests that need nothing but Python
 	$(BIN)/pytest --numprocesses 4 --dist worksteal

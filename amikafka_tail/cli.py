@@ -13,38 +13,33 @@ from functools import partial
 from pathlib import Path
 from zlib import crc32
 
-from amikafka_tail import (
-    __version__,
-    build,
-    demo,
-    kafka_commands,
-    logs,
-    plugin_commands,
-    plugins,
-    reloads,
-    replay,
-    secrecy,
-    speedups,
-    template,
-)
-from amikafka_tail.advice import CONFIGURATION
-from amikafka_tail.compare import command as compare_command
+from amikafka_tail import __version__
+from amikafka_tail.commands import demo, kafka, plugins, replay
+from amikafka_tail.commands.compare import command as compare_command
+from amikafka_tail.commands.doctor import command as doctor_command
+from amikafka_tail.commands.status import command as status_commands
+from amikafka_tail.commands.tap import command as tap_command
 from amikafka_tail.config import settings
-from amikafka_tail.config.options import unknown
 from amikafka_tail.config.settings import Settings
-from amikafka_tail.dead_letters import DeadLetters
-from amikafka_tail.doctor import command as doctor_command
-from amikafka_tail.errors import AmikafkaError, InputError
-from amikafka_tail.metrics import Counters
-from amikafka_tail.printer import Printer
-from amikafka_tail.producer import libraries
-from amikafka_tail.reader import StreamReader
-from amikafka_tail.service import Service, wait_while_disabled
+from amikafka_tail.daemon import core_dumps, logs, reloads
+from amikafka_tail.daemon.service import Service, wait_while_disabled
+from amikafka_tail.delivery import build
+from amikafka_tail.delivery.printer import Printer
+from amikafka_tail.intake import build_source
+from amikafka_tail.intake.recording import Recording, copied
+from amikafka_tail.intake.stream_reader import StreamReader
+from amikafka_tail.journal.dead_letters import DeadLetters
+from amikafka_tail.kafka.producer import libraries
+from amikafka_tail.model import speedups
+from amikafka_tail.model.advice import CONFIGURATION
+from amikafka_tail.model.counters import Counters
+from amikafka_tail.model.errors import AmikafkaError, InputError
+from amikafka_tail.model.humanize import size
+from amikafka_tail.model.replayable_source import Reader, ReplayableSource
+from amikafka_tail.model.suggestions import unknown
+from amikafka_tail.plugins import loader, template
+from amikafka_tail.plugins.registry import KINDS
 from amikafka_tail.sources.files import FilesReader, identified
-from amikafka_tail.sources.replayable import Reader, ReplayableSource
-from amikafka_tail.status import commands as status_commands
-from amikafka_tail.status.words import size
-from amikafka_tail.tap import command as tap_command
 
 MOST_LINES = 40
 """Of a file that is no configuration at all, nobody reads every line."""
@@ -90,10 +85,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """Be the daemon."""
-    registry = plugins.load()
+    registry = loader.load()
     configuration = settings.load(options.configuration, registry)
     logs.set_up(configuration.log_level)
-    secrecy.leave_no_core()
+    core_dumps.leave_no_core()
     if not configuration.enabled:
         log.warning("%s: [general] enabled = no: doing nothing until a reload", configuration.path)
         reloaded = wait_while_disabled(lambda: settings.load(options.configuration, registry))
@@ -107,7 +102,7 @@ def run(options: argparse.Namespace) -> int:
 def check(options: argparse.Namespace) -> int:
     """Say all that is wrong with the configuration, or what it amounts to."""
     logs.set_up("error")
-    registry = plugins.load()
+    registry = loader.load()
     configuration = settings.load(options.configuration, registry)
     build.try_producer(configuration)
     build.messages(configuration, registry)
@@ -116,7 +111,7 @@ def check(options: argparse.Namespace) -> int:
     print(f"{configuration.path}: no problem found")
     for name, value in _summary(configuration):
         print(f"  {name:<9} {value}")
-    source = build.source(configuration, registry)
+    source = build_source.source(configuration, registry)
     remarks = list(configuration.remarks)
     if isinstance(source, ReplayableSource):
         remarks += source.remarks()
@@ -146,7 +141,7 @@ def _summary(configuration: Settings) -> list[tuple[str, str]]:
 
 def replay_command(options: argparse.Namespace) -> int:
     """Publish captured streams."""
-    registry = plugins.load()
+    registry = loader.load()
     to_output = options.to == "-"
     if to_output and options.configuration == CONFIGURATION and not CONFIGURATION.exists():
         configuration = settings.defaults(CONFIGURATION, registry)
@@ -176,7 +171,7 @@ def replay_command(options: argparse.Namespace) -> int:
             found = _open_logs(options.input, bookmark, configuration, counters, opened)
             inputs = [(", ".join(options.input), found)]
         else:
-            kind = replay.Letters if options.source == "dead-letter" else replay.Recording
+            kind = replay.Letters if options.source == "dead-letter" else Recording
             recordings = [
                 opened.enter_context(contextlib.closing(_open(name, kind))) for name in options.input
             ]
@@ -207,7 +202,7 @@ def replay_command(options: argparse.Namespace) -> int:
     return os.EX_DATAERR if counters.dead_letters or counters.torn or counters.overlong else 0
 
 
-def _open(name: str, kind: type[replay.Recording]) -> replay.Recording:
+def _open(name: str, kind: type[Recording]) -> Recording:
     if name == "-":
         return kind(sys.stdin.buffer, "standard input")
     try:
@@ -228,7 +223,7 @@ def _open_logs(
     try:
         for name in names:
             if name == "-":
-                copy = opened.enter_context(contextlib.closing(replay.copied(sys.stdin.buffer)))
+                copy = opened.enter_context(contextlib.closing(copied(sys.stdin.buffer)))
                 paths.append(Path(f"/proc/self/fd/{copy.fileno()}"))
             else:
                 paths.append(Path(name))
@@ -236,7 +231,7 @@ def _open_logs(
             paths,
             bookmark=bookmark.load() if bookmark is not None else None,
             counters=counters,
-            identity=identified(build.identify_log(configuration), paths),
+            identity=identified(build_source.identify_log(configuration), paths),
         )
         return opened.enter_context(contextlib.closing(reader))
     except OSError as error:
@@ -245,8 +240,8 @@ def _open_logs(
 
 def show_plugins(_options: argparse.Namespace) -> int:
     """Show what is installed, and what is wrong with what cannot be loaded."""
-    registry, problems = plugins.discover()
-    print(plugin_commands.table(registry))
+    registry, problems = loader.discover()
+    print(plugins.table(registry))
     print(f"\nspeedups: {speedups.found()}")
     for problem in problems:
         print(f"amikafka: {problem}", file=sys.stderr)
@@ -255,14 +250,14 @@ def show_plugins(_options: argparse.Namespace) -> int:
 
 def show_plugin(options: argparse.Namespace) -> int:
     """Show one source, filter or format with its options."""
-    registry, _ = plugins.discover()
+    registry, _ = loader.discover()
     found = next((each for each in registry if each.name == options.name), None)
     if found is None:
         known = [each.name for each in registry]
         text = unknown("source, filter or format", options.name, known)
         print(f'amikafka: "{options.name}": {text}; there are: {", ".join(known)}', file=sys.stderr)
         return os.EX_USAGE
-    print(plugin_commands.details(found))
+    print(plugins.details(found))
     return 0
 
 
@@ -292,7 +287,7 @@ def _add_plugin_commands(parser: argparse.ArgumentParser) -> None:
     making.add_argument(
         "name", metavar="NAME", help="what the configuration will call it: letters, digits, -"
     )
-    making.add_argument("kind", choices=plugins.KINDS, metavar="KIND", help="source, filter or format")
+    making.add_argument("kind", choices=KINDS, metavar="KIND", help="source, filter or format")
     making.add_argument("directory", type=Path, metavar="DIR", help="where to; it must not exist yet")
     making.set_defaults(command=new_plugin)
 
@@ -331,7 +326,7 @@ def _parser() -> argparse.ArgumentParser:
     status_commands.add_to(add, add_configuration)
     tap_command.add_to(add, add_configuration)
     doctor_command.add_to(add, add_configuration)
-    kafka_commands.add_to(add, add_configuration)
+    kafka.add_to(add, add_configuration)
     compare_command.add_to(add, add_configuration)
     replaying = add("replay", replay_command, "publish captured AMI streams through the same pipeline")
     add_configuration(replaying)

@@ -15,8 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from amikafka_tail.config.identity import Identity
-from amikafka_tail.journal import Journal
+from amikafka_tail.journal.journal import Journal
+from amikafka_tail.model.identity import Identity
 from benchmarks.figures import Table, by_turns, figure, say
 from benchmarks.harness import Daemon, Setting, cpu_seconds, memory_mb, one_kafka, recorded_events, wait
 from benchmarks.plan import Plan

@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from amikafka_tail.ami.framing import END
-from amikafka_tail.mock_kafka import MockKafka
+from amikafka_tail.kafka.mock import MockKafka
 from benchmarks.subjects import ROOT, Subject
 
 CAPTURE = ROOT / "tests" / "data" / "captures" / "calls-22.ami"

@@ -20,9 +20,10 @@ from bisect import bisect_left
 from itertools import accumulate
 from pathlib import Path
 
-from amikafka_tail import logs, plugins
 from amikafka_tail.config import settings
-from amikafka_tail.service import Service
+from amikafka_tail.daemon import logs
+from amikafka_tail.daemon.service import Service
+from amikafka_tail.plugins import loader
 from benchmarks.figures import Table, figure, percentile, say
 from benchmarks.harness import (
     BOUND,
@@ -72,7 +73,7 @@ def measure(rate: int, seconds: float, kafka: str | None) -> list[float]:
     ):
         path = Path(name) / "ami_kafka.conf"
         path.write_text(Setting(brokers=brokers, port=asterisk.port).text(Path(name)))
-        registry = plugins.load()
+        registry = loader.load()
         service = TimedService(settings.load(path, registry), registry, lambda: settings.load(path, registry))
         moments: list[float] = []
 

@@ -21,17 +21,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from amikafka_tail import build, plugins
-from amikafka_tail.ami.event import Event
 from amikafka_tail.ami.framing import END, Framer
 from amikafka_tail.config import settings
-from amikafka_tail.config.identity import Identity
-from amikafka_tail.journal import Journal
-from amikafka_tail.ledger import Hold, Ledger
-from amikafka_tail.messages import Messages
-from amikafka_tail.metrics import Counters
-from amikafka_tail.producer import Producer
-from amikafka_tail.reader import CHUNK, StreamReader
+from amikafka_tail.delivery import build
+from amikafka_tail.delivery.ledger import Hold, Ledger
+from amikafka_tail.delivery.messages import Messages
+from amikafka_tail.intake.stream_reader import CHUNK, StreamReader
+from amikafka_tail.journal.journal import Journal
+from amikafka_tail.kafka.producer import Producer
+from amikafka_tail.model.counters import Counters
+from amikafka_tail.model.event import Event
+from amikafka_tail.model.identity import Identity
+from amikafka_tail.plugins import loader
 from benchmarks import native
 from benchmarks.figures import Table, figure, say
 from benchmarks.filter_sets import LEGACY, SETS
@@ -59,11 +60,11 @@ def _timed(work: Callable[[], int]) -> Stage:
 def _configured(directory: Path, brokers: str, **changes: Any) -> settings.Settings:
     path = directory / "ami_kafka.conf"
     path.write_text(Setting(brokers=brokers, **changes).text(directory))
-    return settings.load(path, plugins.load())
+    return settings.load(path, loader.load())
 
 
 def _messages(directory: Path, brokers: str, **changes: str) -> Messages:
-    return build.messages(_configured(directory, brokers, **changes), plugins.load())
+    return build.messages(_configured(directory, brokers, **changes), loader.load())
 
 
 class _Moves:
@@ -180,7 +181,7 @@ def _stages(directory: Path, brokers: str, rounds: int) -> Iterator[tuple[str, l
             assert all(map(choose, events)), f"{name} took an event away"
             stages[f"filters: {name}"] = each(choose)
     for name in FORMATS:
-        registry = plugins.load()
+        registry = loader.load()
         if name in registry.names("format"):
             made = _messages(directory, brokers, format=name)
             stages[f"format {name}"] = each(made.route(made.fallback).render)

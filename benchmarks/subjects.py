@@ -16,7 +16,7 @@ SYSTEM = Path("/usr/bin/python3")
 """What a package of the distribution runs with."""
 _DESCRIBE = """
 import importlib.metadata, sys, sysconfig
-from amikafka_tail.producer import libraries
+from amikafka_tail.kafka.producer import libraries
 flags = sysconfig.get_config_var("CONFIG_ARGS") or ""
 is_slow = sys.base_prefix != "/usr" and "--enable-optimizations" not in flags
 print(f"{libraries()}, Python {sys.version.split()[0]}{' built without optimizations' if is_slow else ''}")

@@ -11,16 +11,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from amikafka_tail import plugins
 from amikafka_tail.config import kafka_conf
 from amikafka_tail.config.declared import Declared, declared
-from amikafka_tail.config.settings import (
-    GeneralSettings,
-    JournalSettings,
-    KafkaSettings,
-    MetricsSettings,
-)
-from amikafka_tail.plugins import Registration
+from amikafka_tail.config.settings import GeneralSettings, JournalSettings, KafkaSettings, MetricsSettings
+from amikafka_tail.plugins import loader
+from amikafka_tail.plugins.registry import Registration
 
 PAGE = Path(__file__).with_name("configuration.md")
 FIRST_PARTY = ("avro", "cloudevents", "queuelog", "redact")
@@ -78,7 +73,7 @@ def page() -> str:
 
 
 def _lines() -> Iterator[str]:
-    built_in = plugins.load("")
+    built_in = loader.load("")
     yield ABOUT
     yield ""
     yield "# Configuration"
@@ -119,7 +114,7 @@ def _lines() -> Iterator[str]:
     yield "## Plugins"
     yield ""
     yield PLUGINS
-    registry = plugins.load(",".join(FIRST_PARTY))
+    registry = loader.load(",".join(FIRST_PARTY))
     for registration in sorted(registry, key=lambda each: each.name):
         if registration.origin.entry_point in FIRST_PARTY:
             yield from _of_plugin(registration, level=3)

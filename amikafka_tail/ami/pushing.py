@@ -8,16 +8,13 @@ match just one of them. See docs/adr/0014.
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, field
 
-from amikafka_tail.errors import SourceDisconnected
-from amikafka_tail.filters.eventfilter import FilterLine, parse
+from amikafka_tail.ami.eventfilter import parse
+from amikafka_tail.model.errors import SourceDisconnected
+from amikafka_tail.model.pushed_filters import NOT_ALLOWED, FilterLine, Pushed
 
 MAX_LINE = 1022
 """Bytes of a line that Asterisk takes, without its end (get_input)."""
-MOST_NAMED = 5
-"""Lines that a warning names."""
-NOT_ALLOWED = "Permission denied"
 UNFIT = "no line of an action can hold it"
 NOT_KNOWN = "it does not know MatchCriteria, which came with 18.26, 20.11, 21.6 and 22.1"
 NOT_ALONE = "includes are right only together, and another one stays here"
@@ -28,39 +25,6 @@ Fields = list[tuple[str, str]]
 # one that knows MatchCriteria takes it for a filter of events that do not exist.
 PROBE: Fields = [("MatchCriteria", "action(exclude),name(amikafka-probe),method(exact)"), ("Filter", "[")]
 EVERYTHING: Fields = [("Filter", ".")]
-
-
-@dataclass(kw_only=True)
-class Pushed:
-    """What became of the lines that were to be handed over."""
-
-    wanted: int = 0
-    taken: int = 0
-    """How many of them Asterisk filters by."""
-    refused: list[tuple[FilterLine, str]] = field(default_factory=list)
-    """The others, each with the reason."""
-
-    def warnings(self) -> list[str]:
-        """Say what Asterisk does not filter by, and what may be done about it."""
-        by_reason: dict[str, list[str]] = {}
-        for line, reason in self.refused:
-            by_reason.setdefault(reason, []).append(line.where or f"{line.criteria} = {line.pattern}")
-        return [
-            f"Asterisk does not filter by {len(lines)} of {self.wanted} eventfilter lines"
-            f" ({reason.replace(': ', ' ')}): {_advice(reason)}; {_named(lines)}"
-            for reason, lines in by_reason.items()
-        ]
-
-
-def _advice(reason: str) -> str:
-    if reason == NOT_ALLOWED:
-        return "add system to write of the manager user, or set push_filters = no; they are applied here"
-    return "they are applied here, nothing is lost by it"
-
-
-def _named(lines: list[str]) -> str:
-    more = f" and {len(lines) - MOST_NAMED} more" if len(lines) > MOST_NAMED else ""
-    return ", ".join(lines[:MOST_NAMED]) + more
 
 
 def push(lines: Sequence[FilterLine], pushed: Pushed) -> Generator[Fields, str | None, None]:

@@ -15,11 +15,11 @@ import hashlib
 from collections.abc import Sequence
 from typing import Literal
 
-from amikafka_tail.ami.event import CRLF, decode, split_line
 from amikafka_tail.ami.framing import END, GREETING
-from amikafka_tail.ami.pushing import Pushed, push
-from amikafka_tail.errors import AlreadyLoggedIn, LoginRefused, SourceDisconnected
-from amikafka_tail.filters.eventfilter import FilterLine
+from amikafka_tail.ami.pushing import push
+from amikafka_tail.model.errors import AlreadyLoggedIn, LoginRefused, SourceDisconnected
+from amikafka_tail.model.event import CRLF, decode, split_line
+from amikafka_tail.model.pushed_filters import FilterLine, Pushed
 
 BANNER = b"Asterisk Call Manager/"
 MAX_ANSWER = 64 * 1024

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from amikafka_tail.config.options import without_none
+from amikafka_tail.plugins.option_types import without_none
 
 _NAMES = {str: "text", int: "whole number", float: "number", bool: "yes | no", Path: "path"}
 

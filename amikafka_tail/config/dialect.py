@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from amikafka_tail.errors import Problem
+from amikafka_tail.model.errors import Problem
 
 MAX_LINE = 8190
 """Longest line that Asterisk reads, in bytes; a longer one it skips."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from amikafka_tail.config import dialect
 from amikafka_tail.config.dialect import Document
-from amikafka_tail.errors import Problem
+from amikafka_tail.model.errors import Problem
 
 MAX_BYTES = 16 * 1024 * 1024
 

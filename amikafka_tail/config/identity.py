@@ -1,24 +1,13 @@
-"""Who this Asterisk is: the four values that every message carries."""
+"""Who this Asterisk is: what it says, what the machine says, what the configuration says."""
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
 
+from amikafka_tail.model.identity import Identity
+
 UNKNOWN_VERSION = "unknown"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Identity:
-    """Resolved once per connection; no line of an event can override it.
-
-    `system_name` is empty where Asterisk has none: then the header and the field are left out.
-    """
-
-    entity_id: str
-    system_name: str
-    asterisk_version: str
-    hostname: str
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from amikafka_tail.config.dialect import Document, Line, Section
-from amikafka_tail.config.options import boolean, problem, require_utf_8, unknown
-from amikafka_tail.errors import Problem
+from amikafka_tail.config.options import boolean, problem, require_utf_8
+from amikafka_tail.model.errors import Problem
+from amikafka_tail.model.suggestions import unknown
 
 
 class ProducerOption(NamedTuple):

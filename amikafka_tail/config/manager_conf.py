@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from amikafka_tail.ami.eventfilter import parse
 from amikafka_tail.config.dialect import Document
 from amikafka_tail.config.options import TRUE
-from amikafka_tail.filters.eventfilter import parse
 
 USER = "amikafka"
 SEVERAL_LOGINS = "allowmultiplelogin"

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
-import types
 import typing
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -13,7 +11,9 @@ from typing import Any, Literal, TypeVar
 
 from amikafka_tail.config.dialect import Line
 from amikafka_tail.config.toml import TomlFile
-from amikafka_tail.errors import Problem
+from amikafka_tail.model.errors import Problem
+from amikafka_tail.model.suggestions import unknown
+from amikafka_tail.plugins.option_types import nested_dataclass, without_none
 
 Options = TypeVar("Options")
 
@@ -101,52 +101,9 @@ def _made(
         return None
 
 
-def check_types(options: type) -> None:
-    """See that a class can hold options. Raises `TypeError` in words that name the field."""
-    if not dataclasses.is_dataclass(options):
-        raise TypeError("are not a dataclass")
-    if not options.__dataclass_params__.frozen:  # type: ignore[attr-defined]
-        raise TypeError("are not frozen: @dataclass(frozen=True, kw_only=True)")
-    try:
-        hints = typing.get_type_hints(options)
-    except NameError as error:
-        raise TypeError(f"have a type that is not defined: {error}") from error
-    for field in dataclasses.fields(options):
-        if (unit := field.metadata.get("unit")) not in (None, "bytes", "seconds"):
-            raise TypeError(f'have {field.name} with the unit "{unit}": there are bytes and seconds')
-        _check_type(field.name, hints[field.name])
-
-
-def _check_type(name: str, hint: Any) -> None:
-    hint = without_none(hint)
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is Literal and all(isinstance(each, str) for each in arguments):
-        return
-    if origin is tuple and len(arguments) == 2 and arguments[1] is ...:
-        hint = arguments[0]
-        if hint is str:
-            return
-    elif hint in (str, int, float, bool, Path):
-        return
-    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-        check_types(hint)
-        return
-    raise TypeError(
-        f"have {name} of the type {hint}: there are str, int, float, bool, Path, Literal of strings,"
-        " tuple[str, ...], a frozen dataclass D, tuple[D, ...], and each of them or None"
-    )
-
-
 def problem(line: Line, section: str, message: str) -> Problem:
     """Make the problem of one line."""
     return Problem(message=message, file=line.file, line=line.line, section=section, key=line.name)
-
-
-def unknown(what: str, name: str, known: Iterable[str]) -> str:
-    """Say that a name is not known, with the nearest one that is."""
-    names = list(known)
-    near = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.6)
-    return f'unknown {what} (did you mean "{near[0]}"?)' if near else f"unknown {what}"
 
 
 def boolean(value: str) -> bool:
@@ -162,20 +119,6 @@ def require_utf_8(value: str) -> None:
     """Raise `ValueError` where a value has bytes that are not UTF-8."""
     if any("\udc80" <= char <= "\udcff" for char in value):
         raise ValueError("the value is not UTF-8")
-
-
-def without_none(hint: Any) -> Any:
-    """Return the type of an optional value, any other as it is."""
-    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
-        others = [each for each in typing.get_args(hint) if each is not types.NoneType]
-        return others[0] if len(others) == 1 else hint
-    return hint
-
-
-def _nested(hint: Any) -> type | None:
-    """Return the dataclass of a table or of an array of tables."""
-    inner = typing.get_args(hint)[0] if typing.get_origin(hint) is tuple else hint
-    return inner if isinstance(inner, type) and dataclasses.is_dataclass(inner) else None
 
 
 def _from_toml(
@@ -201,7 +144,7 @@ def _from_toml(
             continue
         hint = without_none(hints[name])
         try:
-            if (nested := _nested(hint)) is not None:
+            if (nested := nested_dataclass(hint)) is not None:
                 many = typing.get_origin(hint) is tuple
                 values[name] = _tables(nested, toml, (*place, name), value, problems, many=many)
             else:
@@ -256,7 +199,7 @@ def _toml_value(value: Any, hint: Any, metadata: typing.Mapping[str, Any]) -> An
 
 def _convert(value: str, hint: Any, metadata: typing.Mapping[str, Any]) -> Any:
     hint = without_none(hint)
-    if _nested(hint) is not None:
+    if nested_dataclass(hint) is not None:
         raise ValueError("is nested: it stands in the plugin's TOML file, in the directory ami_kafka.d")
     if typing.get_origin(hint) is Literal:
         return _choice(value, typing.get_args(hint))

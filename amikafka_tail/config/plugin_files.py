@@ -7,9 +7,10 @@ from pathlib import Path
 
 from amikafka_tail.config import toml
 from amikafka_tail.config.files import read, why_unreadable
-from amikafka_tail.config.options import require_utf_8, unknown
+from amikafka_tail.config.options import require_utf_8
 from amikafka_tail.config.toml import TomlFile
-from amikafka_tail.errors import ConfigError, Problem
+from amikafka_tail.model.errors import ConfigError, Problem
+from amikafka_tail.model.suggestions import unknown
 
 DIRECTORY = "ami_kafka.d"
 SUFFIX = ".toml"

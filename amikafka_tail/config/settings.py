@@ -10,15 +10,17 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
+from amikafka_tail.ami.eventfilter import EventFilterOptions
+from amikafka_tail.ami.eventfilter import parse as parse_filter
 from amikafka_tail.config import files, kafka_conf, manager_conf, plugin_files
 from amikafka_tail.config.dialect import Document, Line
 from amikafka_tail.config.identity import Overrides
 from amikafka_tail.config.kafka_conf import KafkaProperties
-from amikafka_tail.config.options import TRUE, bind, problem, unknown
-from amikafka_tail.errors import ConfigError, Problem
-from amikafka_tail.filters.eventfilter import EventFilterOptions, FilterLine
-from amikafka_tail.filters.eventfilter import parse as parse_filter
-from amikafka_tail.plugins import Registry
+from amikafka_tail.config.options import TRUE, bind, problem
+from amikafka_tail.model.errors import ConfigError, Problem
+from amikafka_tail.model.pushed_filters import FilterLine
+from amikafka_tail.model.suggestions import unknown
+from amikafka_tail.plugins.registry import Registry
 
 FILTER = "eventfilter"
 EXACTLY_ONCE = "exactly_once"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from amikafka_tail.errors import ConfigError, Problem
+from amikafka_tail.model.errors import ConfigError, Problem
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from amikafka_tail.ami.event import Event
-from amikafka_tail.hookspecs import API_VERSION, Register, hookimpl
-from amikafka_tail.payload import FormatContext
+from amikafka_tail.model.event import Event
+from amikafka_tail.model.payload import FormatContext
+from amikafka_tail.plugins.hookspecs import API_VERSION, Register, hookimpl
 
 
 @dataclass(frozen=True, kw_only=True)

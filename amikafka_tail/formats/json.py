@@ -13,11 +13,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from amikafka_tail import speedups
-from amikafka_tail.ami.event import CRLF, Event, split_line
-from amikafka_tail.config.identity import Identity
-from amikafka_tail.hookspecs import API_VERSION, Register, hookimpl
-from amikafka_tail.payload import FormatContext
+from amikafka_tail.model import speedups
+from amikafka_tail.model.event import CRLF, Event, split_line
+from amikafka_tail.model.identity import Identity
+from amikafka_tail.model.payload import FormatContext
+from amikafka_tail.plugins.hookspecs import API_VERSION, Register, hookimpl
 
 PROTECTED = frozenset({"Event", "EntityID", "SystemName", "Privilege"})
 OWN_LINES = frozenset({"Timestamp", "SequenceNumber", "File", "Line", "Func"})

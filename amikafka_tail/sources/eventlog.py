@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from amikafka_tail.ami.debuglog import MARKER, Found, LogFramer, debug_headers
-from amikafka_tail.ami.event import Event
 from amikafka_tail.ami.sequence import Sequence
-from amikafka_tail.hookspecs import API_VERSION, Register, hookimpl
-from amikafka_tail.metrics import Counters
+from amikafka_tail.model.counters import Counters
+from amikafka_tail.model.event import Event
+from amikafka_tail.model.replayable_source import Unpublishable
+from amikafka_tail.plugins.hookspecs import API_VERSION, Register, hookimpl
 from amikafka_tail.sources.logevents import WARM_UP, LogEvents, learn, name_of, version_of
 from amikafka_tail.sources.logfile import LogFile
 from amikafka_tail.sources.logs import FollowedLogs, LogOptions
 from amikafka_tail.sources.logtime import LogTimes
 from amikafka_tail.sources.losses import Losses
-from amikafka_tail.sources.replayable import Unpublishable
 from amikafka_tail.sources.rotation import CHUNK
 
 

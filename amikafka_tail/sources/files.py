@@ -9,14 +9,14 @@ from typing import Any
 
 from amikafka_tail.ami.debuglog import LogFramer
 from amikafka_tail.ami.sequence import Sequence
-from amikafka_tail.config.identity import Identity
-from amikafka_tail.errors import InputError
-from amikafka_tail.metrics import Counters
+from amikafka_tail.model.counters import Counters
+from amikafka_tail.model.errors import InputError
+from amikafka_tail.model.identity import Identity
+from amikafka_tail.model.replayable_source import Chunk
 from amikafka_tail.sources.logevents import LogEvents, name_of, version_of
 from amikafka_tail.sources.logfile import LogFile, Mark
 from amikafka_tail.sources.logtime import LogTimes
 from amikafka_tail.sources.losses import Losses
-from amikafka_tail.sources.replayable import Chunk
 from amikafka_tail.sources.rotation import say_damage
 
 CHUNK = 128 * 1024

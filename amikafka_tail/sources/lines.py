@@ -7,12 +7,12 @@ from traceback import format_exception
 from typing import Any, NamedTuple
 
 from amikafka_tail.ami.debuglog import Found, passed_over
-from amikafka_tail.ami.event import Event
 from amikafka_tail.ami.framing import MAX_BLOCK
+from amikafka_tail.model.event import Event
+from amikafka_tail.model.replayable_source import Unpublishable
 from amikafka_tail.sources.logfile import LogFile
 from amikafka_tail.sources.logs import FollowedLogs, LogOptions
 from amikafka_tail.sources.losses import Losses
-from amikafka_tail.sources.replayable import Unpublishable
 
 MOST_BITS = 63
 """Of a time in ms: Kafka has no room for more."""

@@ -7,12 +7,12 @@ import re
 from collections.abc import Iterator
 
 from amikafka_tail.ami.debuglog import Found, debug_headers, system_name
-from amikafka_tail.ami.event import Event
 from amikafka_tail.ami.sequence import Sequence
+from amikafka_tail.model.event import Event
+from amikafka_tail.model.replayable_source import Unpublishable
 from amikafka_tail.sources.logfile import LogFile
 from amikafka_tail.sources.logtime import LogTimes
 from amikafka_tail.sources.losses import Losses
-from amikafka_tail.sources.replayable import Unpublishable
 
 WARM_UP = 1024 * 1024
 """Bytes before a place that are read again, to know which SequenceNumbers have been seen."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Protocol
 
 from amikafka_tail.ami.debuglog import Found, LogFramer
-from amikafka_tail.errors import InputError
+from amikafka_tail.model.errors import InputError
 
 HEAD = 1024
 """Bytes from its beginning that a file is known by."""

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
 from amikafka_tail.ami.debuglog import Found
-from amikafka_tail.ami.event import Event
 from amikafka_tail.config.files import why_unreadable
-from amikafka_tail.config.identity import Identity
-from amikafka_tail.metrics import Counters
+from amikafka_tail.model.counters import Counters
+from amikafka_tail.model.event import Event
+from amikafka_tail.model.identity import Identity
+from amikafka_tail.model.replayable_source import Chunk, Unpublishable
 from amikafka_tail.sources.logfile import Fingerprint, Framing, LogFile, Mark
-from amikafka_tail.sources.replayable import Chunk, Unpublishable
 from amikafka_tail.sources.rotation import Batch, Log, Start
 
 

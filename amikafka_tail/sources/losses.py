@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 
 from amikafka_tail.ami.framing import MAX_BLOCK
-from amikafka_tail.gaps import Gap, gap
-from amikafka_tail.metrics import Counters
+from amikafka_tail.model.counters import Counters
+from amikafka_tail.model.gaps import Gap, gap
+from amikafka_tail.model.replayable_source import Once
 from amikafka_tail.sources.logfile import LogFile
-from amikafka_tail.sources.replayable import Once
 
 log = logging.getLogger("amikafka.eventlog")
 

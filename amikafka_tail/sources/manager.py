@@ -11,11 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from amikafka_tail.ami.pushing import Pushed
 from amikafka_tail.ami.session import PING, Session
-from amikafka_tail.errors import LoginRefused, SourceDisconnected
-from amikafka_tail.filters.eventfilter import FilterLine
-from amikafka_tail.hookspecs import API_VERSION, Register, hookimpl
+from amikafka_tail.model.errors import LoginRefused, SourceDisconnected
+from amikafka_tail.model.pushed_filters import FilterLine, Pushed
+from amikafka_tail.plugins.hookspecs import API_VERSION, Register, hookimpl
 
 UNIX = "unix:"
 PORT, TLS_PORT = 5038, 5039

@@ -16,16 +16,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from amikafka_tail.config.identity import Identity
-from amikafka_tail.durable import make_directory
-from amikafka_tail.errors import SourceDisconnected
-from amikafka_tail.hookspecs import API_VERSION, Register, hookimpl
-from amikafka_tail.metrics import Counters
+from amikafka_tail.journal.durable import make_directory
+from amikafka_tail.model.counters import Counters
+from amikafka_tail.model.errors import SourceDisconnected
+from amikafka_tail.model.identity import Identity
+from amikafka_tail.model.replayable_source import Chunk
+from amikafka_tail.plugins.hookspecs import API_VERSION, Register, hookimpl
 from amikafka_tail.sources.logevents import LogEvents
 from amikafka_tail.sources.logfile import LogFile, Mark
 from amikafka_tail.sources.logtime import LogTimes
 from amikafka_tail.sources.losses import Losses
-from amikafka_tail.sources.replayable import Chunk
 from amikafka_tail.sources.spooled import Spooled, is_marked
 
 CHUNK = 128 * 1024

@@ -7,7 +7,7 @@ A contract suite is one line in a test module, and checks what the host relies o
 These names stay as they are within a major version of the API. Nothing here imports pytest.
 """
 
-from amikafka_tail.printer import Message
+from amikafka_tail.delivery.printer import Message
 from amikafka_tail.testing.contracts import filter_contract, format_contract
 from amikafka_tail.testing.events import ASTERISK, context, event, odd_events, random_events, recorded_events
 from amikafka_tail.testing.publishing import Published, publish

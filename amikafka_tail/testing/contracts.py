@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from amikafka_tail import plugins
-from amikafka_tail.ami.event import Event
-from amikafka_tail.config.identity import Identity
-from amikafka_tail.errors import TryLater
-from amikafka_tail.payload import unpack
-from amikafka_tail.plugins import Registration
+from amikafka_tail.model.errors import TryLater
+from amikafka_tail.model.event import Event
+from amikafka_tail.model.identity import Identity
+from amikafka_tail.model.payload import unpack
+from amikafka_tail.plugins import loader
+from amikafka_tail.plugins.registry import Registration
 from amikafka_tail.testing.events import ASTERISK, context, odd_events, random_events, recorded_events
 
 WAIT_SECONDS = 20.0
@@ -23,7 +23,7 @@ Answer = TypeVar("Answer")
 
 def registered(kind: str, name: str) -> Registration:
     """Return what is registered under a name. Raises `PluginError` where nothing is."""
-    return plugins.load().get(kind, name)
+    return loader.load().get(kind, name)
 
 
 def _patiently(call: Callable[[Event], Answer], event: Event) -> Answer:

@@ -6,10 +6,10 @@ import gzip
 import random
 from importlib import resources
 
-from amikafka_tail.ami.event import Event
 from amikafka_tail.ami.framing import END
-from amikafka_tail.config.identity import Identity
-from amikafka_tail.payload import FormatContext
+from amikafka_tail.model.event import Event
+from amikafka_tail.model.identity import Identity
+from amikafka_tail.model.payload import FormatContext
 
 ASTERISK = Identity(
     entity_id="00:11:22:33:44:55", system_name="pbx-01", asterisk_version="22.10.1", hostname="vm"

@@ -9,15 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from amikafka_tail import build, plugins, replay
-from amikafka_tail.ami.event import Event
 from amikafka_tail.ami.framing import END
 from amikafka_tail.config import settings
-from amikafka_tail.dead_letters import DeadLetters
-from amikafka_tail.metrics import Counters
-from amikafka_tail.pipeline import Pipeline
-from amikafka_tail.printer import Message
-from amikafka_tail.reader import StreamReader
+from amikafka_tail.delivery import build
+from amikafka_tail.delivery.pipeline import Pipeline
+from amikafka_tail.delivery.printer import Message
+from amikafka_tail.intake.recording import Recording
+from amikafka_tail.intake.stream_reader import StreamReader
+from amikafka_tail.journal.dead_letters import DeadLetters
+from amikafka_tail.model.counters import Counters
+from amikafka_tail.model.event import Event
+from amikafka_tail.plugins import loader
 
 
 @dataclass(frozen=True)
@@ -70,14 +72,14 @@ def publish(
     path.write_text(configuration, encoding="utf-8")
     stream = directory / "events.ami"
     stream.write_bytes(b"".join((each.raw if isinstance(each, Event) else each) + END for each in events))
-    registry = plugins.load()
+    registry = loader.load()
     configured = settings.load(path, registry, need_source=False)
     messages: list[Message] = []
     counters = Counters()
     letters = directory / "dead-letter.jsonl"
     letters.unlink(missing_ok=True)
     made = build.messages(configured, registry)
-    recording = replay.Recording(stream.open("rb"), stream.name)
+    recording = Recording(stream.open("rb"), stream.name)
     pipeline = Pipeline(
         StreamReader(recording, 0, counters=counters),
         messages=made,

@@ -10,10 +10,10 @@ from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from amikafka_tail.ami.event import Event
-from amikafka_tail.metrics import Counters
-from amikafka_tail.sources.live import Connection, LiveSource
-from amikafka_tail.sources.replayable import Chunk, FollowingReader, ReplayableSource, Unpublishable
+from amikafka_tail.model.counters import Counters
+from amikafka_tail.model.event import Event
+from amikafka_tail.model.live_source import Connection, LiveSource
+from amikafka_tail.model.replayable_source import Chunk, FollowingReader, ReplayableSource, Unpublishable
 from amikafka_tail.testing.contracts import registered
 from amikafka_tail.testing.events import ASTERISK
 

@@ -11,7 +11,7 @@ import pytest
 
 from amikafka_tail import testing
 from amikafka_tail.ami.framing import END
-from amikafka_tail.filters.eventfilter import FilterLine
+from amikafka_tail.model.pushed_filters import FilterLine
 from amikafka_tail.sources import rotation, spool
 from tests.fakes.ami_server import AmiServer
 

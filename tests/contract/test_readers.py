@@ -8,19 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from amikafka_tail import reader as stream_reader
-from amikafka_tail.ami.event import Event
-from amikafka_tail.config.identity import Identity
-from amikafka_tail.journal import Journal
-from amikafka_tail.metrics import Counters
-from amikafka_tail.reader import StreamReader
-from amikafka_tail.replay import Recording
+from amikafka_tail.intake import stream_reader
+from amikafka_tail.intake.recording import Recording
+from amikafka_tail.intake.stream_reader import StreamReader
+from amikafka_tail.journal.journal import Journal
+from amikafka_tail.model.counters import Counters
+from amikafka_tail.model.event import Event
+from amikafka_tail.model.identity import Identity
+from amikafka_tail.model.replayable_source import Chunk, Reader, Unpublishable
 from amikafka_tail.sources import files as files_module
 from amikafka_tail.sources import rotation, spool
 from amikafka_tail.sources.eventlog import EventLogOptions, EventLogSource
 from amikafka_tail.sources.files import FilesReader
 from amikafka_tail.sources.lines import LineEvent, LineLog, LineLogOptions
-from amikafka_tail.sources.replayable import Chunk, Reader, Unpublishable
 from amikafka_tail.sources.spool import SpoolOptions, SpoolReader
 
 EVENTS = 40

@@ -32,7 +32,7 @@ from conftest import Daemons, or_skip
 from flow import wait_for_marker, wait_until_connected
 from kafka import Kafka, kafka_jars
 
-from amikafka_tail.config.identity import Identity
+from amikafka_tail.model.identity import Identity
 from tests.support.daemon import PROJECT
 from tests.support.module import module_message
 from tests.support.terminal import Terminal

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from amikafka_tail.mock_kafka import MockKafka, read_topic
+from amikafka_tail.kafka.mock import MockKafka, read_topic
 from tests.fakes.ami_server import AmiServer
 from tests.support.daemon import MEGABYTE, Daemon
 

@@ -17,10 +17,11 @@ from conftest import Daemons
 from flow import between, numbers, wait_for_marker, wait_for_numbers, wait_until_connected
 from kafka import Kafka
 
-from amikafka_tail.ami.event import Event
-from amikafka_tail.ami.pushing import Pushed
-from amikafka_tail.filters.eventfilter import EventFilterOptions, FilterLine, eventfilter
-from amikafka_tail.sources.live import Connection
+from amikafka_tail.ami.eventfilter import EventFilterOptions
+from amikafka_tail.filters.eventfilter import eventfilter
+from amikafka_tail.model.event import Event
+from amikafka_tail.model.live_source import Connection
+from amikafka_tail.model.pushed_filters import FilterLine, Pushed
 from amikafka_tail.sources.manager import ManagerOptions, ManagerSource
 from tests.support.daemon import PROJECT
 from tests.support.waiting import wait_for

@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from amikafka_tail.filters.regex import Regex
+from amikafka_tail.ami.regex import Regex
 
 BLANKS = bytes(range(1, 33))
 COMPILE_FAIL = "Filter did not compile.  Check the syntax of the filter given."

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from amikafka_tail.mock_kafka import MockKafka
+from amikafka_tail.kafka.mock import MockKafka
 from tests.fakes.ami_server import AmiServer
 from tests.support.world import World
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from amikafka_tail import checkpoint_topic, cluster
-from amikafka_tail.mock_kafka import MockKafka
+from amikafka_tail.kafka import checkpoint_topic, cluster
+from amikafka_tail.kafka.mock import MockKafka
 
 
 class Admin170(AdminClient):

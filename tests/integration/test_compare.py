@@ -16,9 +16,9 @@ import confluent_kafka
 import pytest
 
 from amikafka_tail.cli import main
-from amikafka_tail.compare.copies import Message
-from amikafka_tail.config.identity import Identity
-from amikafka_tail.mock_kafka import MockKafka
+from amikafka_tail.kafka.mock import MockKafka
+from amikafka_tail.kafka.topic_reader import Message
+from amikafka_tail.model.identity import Identity
 from tests.support.daemon import PROJECT
 from tests.support.module import module_message
 from tests.support.terminal import Terminal

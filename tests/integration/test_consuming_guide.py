@@ -9,7 +9,7 @@ from contextlib import redirect_stdout
 import confluent_kafka
 import pytest
 
-from amikafka_tail.mock_kafka import MockKafka
+from amikafka_tail.kafka.mock import MockKafka
 from tests.support.markdown import PROJECT, blocks
 
 GUIDE = PROJECT / "docs" / "consuming.md"

@@ -13,12 +13,15 @@ from collections.abc import Callable
 
 import pytest
 
-from amikafka_tail import speedups, testing
-from amikafka_tail.ami.event import Event
+from amikafka_tail import testing
+from amikafka_tail.ami.eventfilter import EventFilterOptions
 from amikafka_tail.ami.framing import END, Framer
-from amikafka_tail.envelope import envelopes
-from amikafka_tail.filters.eventfilter import EventFilterOptions, FilterLine, eventfilter
+from amikafka_tail.delivery.envelope import envelopes
+from amikafka_tail.filters.eventfilter import eventfilter
 from amikafka_tail.formats.json import JsonOptions, json_format
+from amikafka_tail.model import speedups
+from amikafka_tail.model.event import Event
+from amikafka_tail.model.pushed_filters import FilterLine
 from benchmarks.filter_sets import ADVANCED
 
 EVENTS = testing.recorded_events()

@@ -21,10 +21,11 @@ import pytest
 import yaml
 from prometheus_client.core import CounterMetricFamily
 
-from amikafka_tail import cli, plugins
+from amikafka_tail import cli
 from amikafka_tail.config import dialect, settings
-from amikafka_tail.errors import ConfigError
-from amikafka_tail.status import prometheus
+from amikafka_tail.daemon.status import prometheus
+from amikafka_tail.model.errors import ConfigError
+from amikafka_tail.plugins import loader
 from tests.support.markdown import (
     GUIDES,
     PAGES,
@@ -36,7 +37,7 @@ from tests.support.markdown import (
     links,
     prose,
 )
-from tests.unit.status.snapshots import WELL
+from tests.unit.daemon.status.snapshots import WELL
 
 OPERATIONS = PROJECT / "docs" / "operations.md"
 CONTAINER = PROJECT / "examples" / "container"
@@ -156,7 +157,7 @@ def load(text: str, directory: Path) -> settings.Settings:
     file = directory / "example.conf"
     file.write_text(re.sub(r"(sasl_password_file = )\S+", rf"\1{directory}/secret", text))
     try:
-        return settings.load(file, plugins.load(), need_source=False)
+        return settings.load(file, loader.load(), need_source=False)
     except ConfigError as error:
         pytest.fail("\n".join(map(str, error.problems)))
 
@@ -181,7 +182,7 @@ def test_the_manager_user_is_found_where_freepbx_has_it(tmp_path: Path) -> None:
     (tmp_path / "manager_custom.conf").write_text(user)
     file = tmp_path / "ami_kafka.conf"
     file.write_text("[general]\n")
-    options = settings.load(file, plugins.load()).source_options
+    options = settings.load(file, loader.load()).source_options
     assert (options.username, options.secret) == ("amikafka", "s3cret")
     assert (options.host, options.port) == ("127.0.0.1", 5038)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from amikafka_tail.mock_kafka import MockKafka, read_topic
+from amikafka_tail.kafka.mock import MockKafka, read_topic
 from tests.support.daemon import Daemon
 from tests.support.waiting import wait_for
 

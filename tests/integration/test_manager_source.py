@@ -16,11 +16,10 @@ from typing import Any
 
 import pytest
 
-from amikafka_tail.ami.pushing import Pushed
 from amikafka_tail.api import Connection
-from amikafka_tail.connector import hang_up
-from amikafka_tail.errors import LoginRefused, SourceDisconnected
-from amikafka_tail.filters.eventfilter import FilterLine
+from amikafka_tail.intake.connector import hang_up
+from amikafka_tail.model.errors import LoginRefused, SourceDisconnected
+from amikafka_tail.model.pushed_filters import FilterLine, Pushed
 from amikafka_tail.sources.manager import ManagerOptions, ManagerSource
 from tests.fakes.ami_server import AmiServer, Certificate, make_certificate
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from amikafka_tail.mock_kafka import Received
-from amikafka_tail.status.client import ask
+from amikafka_tail.commands.status.client import ask
+from amikafka_tail.kafka.mock import Received
 from tests.support.daemon import Daemon
 from tests.support.waiting import wait_for
 from tests.support.world import BOUND, World, event

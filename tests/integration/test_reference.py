@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from amikafka_tail.mock_kafka import MockKafka, read_topic
+from amikafka_tail.kafka.mock import MockKafka, read_topic
 from benchmarks import native
 from benchmarks.harness import CAPTURE, WARM_UP, player, recorded_events
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import confluent_kafka
 import pytest
 
-from amikafka_tail.gaps import Reason
-from amikafka_tail.metrics import Counters
-from amikafka_tail.mock_kafka import MockKafka
+from amikafka_tail.kafka.mock import MockKafka
+from amikafka_tail.model.counters import Counters
+from amikafka_tail.model.gaps import Reason
 
 PROJECT = Path(__file__).parents[2]
 GUIDE = (PROJECT / "docs" / "reliability.md").read_text()

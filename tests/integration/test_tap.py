@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from amikafka_tail.mock_kafka import Received
+from amikafka_tail.kafka.mock import Received
 from tests.fakes.ami_server import AmiServer, make_certificate
 from tests.support.tapping import command, environment, tapping
 from tests.support.world import BOUND, World, event

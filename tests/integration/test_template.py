@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from amikafka_tail import plugins
 from amikafka_tail.cli import main
+from amikafka_tail.plugins import loader
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,7 +31,7 @@ def run(directory: Path, *command: str) -> str:
 
 
 @pytest.mark.timeout(200)
-@pytest.mark.parametrize("kind", plugins.KINDS)
+@pytest.mark.parametrize("kind", loader.KINDS)
 def test_a_new_plugin_passes_its_own_tests_unchanged(
     tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

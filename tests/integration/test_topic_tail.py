@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterator
 import confluent_kafka
 import pytest
 
-from amikafka_tail.compare.copies import Message
-from amikafka_tail.errors import ClusterError
-from amikafka_tail.mock_kafka import MockKafka
-from amikafka_tail.topic_tail import TopicTail, _time_of
+from amikafka_tail.kafka.mock import MockKafka
+from amikafka_tail.kafka.topic_reader import Message, TopicTail, _time_of
+from amikafka_tail.model.errors import ClusterError
 from tests.support.waiting import wait_for
 
 PARTITIONS = range(4)

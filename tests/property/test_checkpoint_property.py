@@ -7,8 +7,8 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amikafka_tail.checkpoint import Checkpoint, pack, unpack
-from amikafka_tail.errors import JournalError
+from amikafka_tail.journal.checkpoint import Checkpoint, pack, unpack
+from amikafka_tail.model.errors import JournalError
 from tests.support.fuzzing import many
 
 MANY = many(200)

@@ -15,11 +15,12 @@ from typing import NamedTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amikafka_tail.ami.event import split_line
-from amikafka_tail.compare.copies import Message, Side, reader
-from amikafka_tail.compare.judge import Expected, judge
-from amikafka_tail.compare.pairing import Comparison
-from amikafka_tail.compare.report import Counts, Report
+from amikafka_tail.commands.compare.copies import Side, reader
+from amikafka_tail.commands.compare.judge import Expected, judge
+from amikafka_tail.commands.compare.pairing import Comparison
+from amikafka_tail.commands.compare.report import Counts, Report
+from amikafka_tail.kafka.topic_reader import Message
+from amikafka_tail.model.event import split_line
 from tests.support.fuzzing import many
 from tests.support.module import PBX, event, module_message, our_message
 

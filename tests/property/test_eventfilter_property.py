@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amikafka_tail.ami.event import Event, split_line
-from amikafka_tail.filters.eventfilter import EventFilterOptions, FilterLine, eventfilter
+from amikafka_tail.ami.eventfilter import EventFilterOptions
+from amikafka_tail.filters.eventfilter import eventfilter
+from amikafka_tail.model.event import Event, split_line
+from amikafka_tail.model.pushed_filters import FilterLine
 from tests.support.fuzzing import many
 
 pytestmark = pytest.mark.usefixtures("twin")

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from amikafka_tail.ami.framing import END
-from amikafka_tail.checkpoint import Checkpoint
-from amikafka_tail.config.identity import Identity
-from amikafka_tail.journal import BOUNDARY, Journal
+from amikafka_tail.journal.checkpoint import Checkpoint
+from amikafka_tail.journal.journal import BOUNDARY, Journal
+from amikafka_tail.model.identity import Identity
 from tests.support.fuzzing import many
 
 MANY = many(150)

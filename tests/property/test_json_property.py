@@ -12,9 +12,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from amikafka_tail.ami.event import Event
-from amikafka_tail.config.identity import Identity
 from amikafka_tail.formats.json import JsonOptions, json_format
+from amikafka_tail.model.event import Event
+from amikafka_tail.model.identity import Identity
 from tests.support.events import (
     ENTITY,
     IDENTITIES,

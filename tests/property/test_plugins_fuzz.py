@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from amikafka_tail import plugins, testing
+from amikafka_tail import testing
 from amikafka_tail.api import Event
+from amikafka_tail.plugins import loader
+from amikafka_tail.plugins.registry import Registry
 
-REGISTRY = plugins.load()
+REGISTRY = loader.load()
 FORMATS = REGISTRY.names("format")
 REDACT = '[[rule]]\nheaders = ["*"]\nvariables = ["*"]\naction = "mask"\nmatch = "[0-9a]+"\n'
 FILTERS = {
@@ -70,15 +72,15 @@ def test_whatever_a_plugin_raises_takes_no_event_with_it(
             raise raised
         return True if kind == "filter" else event.raw
 
-    made = plugins.Registration(
+    made = loader.Registration(
         kind=kind,
         name=FAILING,
         options=type(REGISTRY.get("format", "ami").options()),
         factory=lambda *_arguments: fail_sometimes,
-        origin=plugins.Origin(distribution="amikafka-night", version="1"),
+        origin=loader.Origin(distribution="amikafka-night", version="1"),
     )
-    registry = plugins.Registry({each.name: each for each in [*plugins.load(""), made]})
-    monkeypatch.setattr(plugins, "load", lambda: registry)
+    registry = Registry({each.name: each for each in [*loader.load(""), made]})
+    monkeypatch.setattr(loader, "load", lambda: registry)
     setting = f"filters = {FAILING}" if kind == "filter" else f"format = {FAILING}"
     published = testing.publish(f"[general]\n{setting}\n", EVENTS, tmp_path)
     dead = [each for each in EVENTS if len(each.raw) % 3 == 0]

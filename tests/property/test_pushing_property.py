@@ -11,10 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amikafka_tail.ami.event import Event
+from amikafka_tail.ami.eventfilter import EventFilterOptions, parse
 from amikafka_tail.ami.framing import END, Framer
-from amikafka_tail.ami.pushing import EVERYTHING, Pushed, push
-from amikafka_tail.filters.eventfilter import EventFilterOptions, FilterLine, eventfilter, parse
+from amikafka_tail.ami.pushing import EVERYTHING, push
+from amikafka_tail.filters.eventfilter import eventfilter
+from amikafka_tail.model.event import Event
+from amikafka_tail.model.pushed_filters import FilterLine, Pushed
 from tests.fakes.event_filters import EventFilters
 from tests.support.fuzzing import many
 

@@ -8,8 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from amikafka_tail.ami.session import Session
-from amikafka_tail.errors import SourceDisconnected
-from amikafka_tail.filters.eventfilter import FilterLine
+from amikafka_tail.model.errors import SourceDisconnected
+from amikafka_tail.model.pushed_filters import FilterLine
 from tests.support.fuzzing import many
 
 MANY = many(100)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
-from amikafka_tail.ami.event import Event
 from amikafka_tail.ami.framing import Framer
-from amikafka_tail.config.identity import Identity
 from amikafka_tail.formats.json import JsonOptions
+from amikafka_tail.model.event import Event
+from amikafka_tail.model.identity import Identity
 
 PROTECTED = ("Event", "EntityID", "SystemName", "Privilege")
 OWN_LINES = ("Timestamp", "SequenceNumber", "File", "Line", "Func")

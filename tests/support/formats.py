@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from amikafka_tail.config.identity import Identity
-from amikafka_tail.payload import FormatContext
+from amikafka_tail.model.identity import Identity
+from amikafka_tail.model.payload import FormatContext
 
 
 def context(identity: Identity) -> FormatContext:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 
-from amikafka_tail.ami.event import Event
-from amikafka_tail.compare.copies import Message
-from amikafka_tail.config.identity import Identity
-from amikafka_tail.envelope import envelopes
+from amikafka_tail.delivery.envelope import envelopes
 from amikafka_tail.formats.ami import AmiOptions, ami_format
 from amikafka_tail.formats.json import JsonOptions, json_format
-from amikafka_tail.payload import Headers
+from amikafka_tail.kafka.topic_reader import Message
+from amikafka_tail.model.event import Event
+from amikafka_tail.model.identity import Identity
+from amikafka_tail.model.payload import Headers
 from tests.support.formats import context
 
 PBX = Identity(entity_id="00:11:22:33:44:55", system_name="pbx-01", asterisk_version="22.10.1", hostname="vm")

@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 
-from amikafka_tail import speedups
-from amikafka_tail.ami.event import Event
-from amikafka_tail.config.identity import Identity
-from amikafka_tail.envelope import Envelope, envelopes
-from amikafka_tail.filters.eventfilter import Check, EventFilterOptions, FilterLine, eventfilter
+from amikafka_tail.ami.eventfilter import Check, EventFilterOptions
+from amikafka_tail.delivery.envelope import Envelope, envelopes
+from amikafka_tail.filters.eventfilter import eventfilter
 from amikafka_tail.formats.json import JsonOptions, json_format
-from amikafka_tail.metrics import KindCounts
+from amikafka_tail.model import speedups
+from amikafka_tail.model.counters import KindCounts
+from amikafka_tail.model.event import Event
+from amikafka_tail.model.identity import Identity
+from amikafka_tail.model.pushed_filters import FilterLine
 from tests.support.formats import context
 
 Renderer = Callable[[Event], bytes]

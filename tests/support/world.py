@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from amikafka_tail.mock_kafka import Received, read_topic
+from amikafka_tail.kafka.mock import Received, read_topic
 from tests.fakes.ami_server import AmiServer
 from tests.support.daemon import Daemon
 from tests.support.waiting import wait_for

@@ -15,11 +15,14 @@ LOGIC = [
     *PACKAGE.glob("ami/*.py"),
     *PACKAGE.glob("formats/*.py"),
     *PACKAGE.glob("filters/*.py"),
-    *(PACKAGE / f"compare/{name}.py" for name in LOGIC_OF_COMPARE),
-    *(PACKAGE / name for name in ("config/dialect.py", "config/options.py", "ledger.py", "envelope.py")),
+    *(PACKAGE / f"commands/compare/{name}.py" for name in LOGIC_OF_COMPARE),
+    *(PACKAGE / name for name in ("config/dialect.py", "config/options.py")),
+    *(PACKAGE / name for name in ("delivery/ledger.py", "delivery/envelope.py")),
 ]
 NOT_FOR_LOGIC = {"socket", "os", "time", "threading", "subprocess", "confluent_kafka", "select", "signal"}
-USES_KAFKA = {"producer.py", "checkpoint_topic.py", "cluster.py", "mock_kafka.py", "topic_tail.py"}
+USES_KAFKA = {
+    f"kafka/{name}.py" for name in ("producer", "checkpoint_topic", "cluster", "mock", "topic_reader")
+}
 MOST_LINES = 450
 
 

@@ -17,9 +17,9 @@ import pytest
 from amikafka_tail import __version__, cli
 from amikafka_tail.ami.framing import MAX_BLOCK
 from amikafka_tail.cli import main
-from amikafka_tail.config.identity import Identity
-from amikafka_tail.dead_letters import DeadLetters
-from amikafka_tail.metrics import Counters
+from amikafka_tail.journal.dead_letters import DeadLetters
+from amikafka_tail.model.counters import Counters
+from amikafka_tail.model.identity import Identity
 from amikafka_tail.sources.files import FilesReader
 
 DATA = Path(__file__).parents[1] / "data"
@@ -389,7 +389,7 @@ def test_no_traceback_reaches_a_person(
     def fail(*_arguments: object) -> None:
         raise error
 
-    monkeypatch.setattr(cli.plugins, "discover", fail)
+    monkeypatch.setattr(cli.loader, "discover", fail)
     assert main(["plugins"]) == code
     err = capsys.readouterr().err
     assert err.startswith(said)

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from amikafka_tail.status.prometheus import metrics, process_metrics
+from amikafka_tail.daemon.status.prometheus import metrics, process_metrics
 from tests.support.examples import DASHBOARD, EXAMPLES, RULES, Panel, expressions, panels
-from tests.unit.status.snapshots import WELL
+from tests.unit.daemon.status.snapshots import WELL
 
 TARGET = {"job", "instance"}
 """Labels that Prometheus adds to everything that it scrapes."""

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from amikafka_tail import __version__, cli, plugins
+from amikafka_tail import __version__, cli
 from amikafka_tail.config import kafka_conf, settings
+from amikafka_tail.plugins import loader
 
 MAN = Path(__file__).parents[2] / "docs" / "man"
 COMPLETION = MAN.parents[1] / "packaging" / "debian" / "amikafka.bash-completion"
@@ -43,7 +44,7 @@ def options() -> Iterator[str]:
         yield from (field.name for field in dataclasses.fields(made))
     yield from kafka_conf.PRODUCER_OPTIONS
     yield kafka_conf.PASSWORD_FILE
-    for registration in plugins.load(""):
+    for registration in loader.load(""):
         if registration.name != settings.FILTER:
             yield from (field.name for field in dataclasses.fields(registration.options))
 

@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from amikafka_tail import plugins, testing
-from amikafka_tail.ami.event import Event
-from amikafka_tail.errors import ConfigError, TryLater
-from amikafka_tail.payload import Payload
-from amikafka_tail.plugins import Origin, Registration, Registry
+from amikafka_tail import testing
+from amikafka_tail.model.errors import ConfigError, TryLater
+from amikafka_tail.model.event import Event
+from amikafka_tail.model.payload import Payload
+from amikafka_tail.plugins import loader
+from amikafka_tail.plugins.registry import Origin, Registration, Registry
 from amikafka_tail.sources.lines import LineEvent, LineLog, LineLogOptions
 
 
@@ -30,8 +31,8 @@ def register(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def register(kind: str, factory: Any, options: type = NoOptions) -> None:
         origin = Origin(distribution="amikafka-bad", version="1")
         registration = Registration(kind=kind, name="bad", options=options, factory=factory, origin=origin)
-        registry = Registry(MappingProxyType({each.name: each for each in [*plugins.load(""), registration]}))
-        monkeypatch.setattr(plugins, "load", lambda: registry)
+        registry = Registry(MappingProxyType({each.name: each for each in [*loader.load(""), registration]}))
+        monkeypatch.setattr(loader, "load", lambda: registry)
 
     return register
 

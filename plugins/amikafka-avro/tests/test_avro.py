@@ -30,7 +30,7 @@ from amikafka_avro import AvroOptions, records
 from amikafka_avro import avro as avro_format
 from amikafka_avro.encoding import encoder, library, without_logical_types
 from amikafka_tail import testing
-from amikafka_tail.errors import ConfigError
+from amikafka_tail.model.errors import ConfigError
 
 TestContract = testing.format_contract("avro")
 HANGUP_SCHEMA = {
@@ -366,7 +366,7 @@ def test_while_the_registry_is_away_nothing_is_lost_and_the_order_is_kept(tmp_pa
 
 @pytest.fixture
 def waits_are_logged_early(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("amikafka_tail.pipeline.QUIET_HOLD", 0.06)
+    monkeypatch.setattr("amikafka_tail.delivery.pipeline.QUIET_HOLD", 0.06)
 
 
 @pytest.mark.usefixtures("waits_are_logged_early")

@@ -14,7 +14,7 @@ from cloudevents.core.formats.json import JSONFormat
 
 from amikafka_cloudevents import CloudEventsOptions
 from amikafka_tail import testing
-from amikafka_tail.errors import ConfigError
+from amikafka_tail.model.errors import ConfigError
 
 Read = Callable[[testing.Message], tuple[dict[str, Any], Any]]
 TestBinary = testing.format_contract("cloudevents")

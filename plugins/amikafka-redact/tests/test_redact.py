@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from amikafka_redact import RedactOptions, Rule, redact
 from amikafka_tail import testing
 from amikafka_tail.api import Event
-from amikafka_tail.errors import ConfigError
+from amikafka_tail.model.errors import ConfigError
 
 KEY = b"0123456789abcdef"
 EXAMPLE = Path(__file__).parents[1] / "redact.toml"

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amikafka_tail.ami.event import Event
-from amikafka_tail.envelope import MAX_KINDS
+from amikafka_tail.delivery.envelope import MAX_KINDS
+from amikafka_tail.model.event import Event
 from amikafka_tail.testing import ASTERISK, odd_events, random_events
 from tests.support.events import (
     CAPTURED_MS,

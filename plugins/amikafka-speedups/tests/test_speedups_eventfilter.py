@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amikafka_tail.ami.event import Event
-from amikafka_tail.filters.eventfilter import METHODS, EventFilterOptions, FilterLine, eventfilter
+from amikafka_tail.ami.eventfilter import METHODS, EventFilterOptions
+from amikafka_tail.filters.eventfilter import eventfilter
+from amikafka_tail.model.event import Event
+from amikafka_tail.model.pushed_filters import FilterLine
 from amikafka_tail.testing import odd_events, random_events
 from benchmarks.filter_sets import ADVANCED, BY_NAME, LEGACY
 from tests.support.events import (

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amikafka_tail import reader
-from amikafka_tail.ami.event import Event
+from amikafka_tail.intake import stream_reader
+from amikafka_tail.model.event import Event
 from amikafka_tail.testing import recorded_events
 from tests.support.fuzzing import many
 from tests.support.leaks import nothing_left
@@ -65,14 +65,14 @@ def parts(events: list[Event] | None) -> list[tuple[bytes, int, int]] | None:
 @given(blocks=st.lists(BLOCKS, max_size=6), position=st.integers(0, 2**62))
 def test_the_events_are_the_same(native: Any, blocks: list[bytes], position: int) -> None:
     made = native.plain_events(Event, blocks, position, CAPTURED_MS)
-    assert parts(made) == parts(reader.plain_events(blocks, position, CAPTURED_MS))
+    assert parts(made) == parts(stream_reader.plain_events(blocks, position, CAPTURED_MS))
 
 
 def test_recorded_events_are_plain(native: Any) -> None:
     made = native.plain_events(Event, RECORDED, 3, CAPTURED_MS)
     assert len(made) == len(RECORDED) > 100
     assert {type(each) for each in made} == {Event}
-    assert parts(made) == parts(reader.plain_events(RECORDED, 3, CAPTURED_MS))
+    assert parts(made) == parts(stream_reader.plain_events(RECORDED, 3, CAPTURED_MS))
     assert made[0].raw is RECORDED[0]
     assert made[1].name == Event(RECORDED[1]).name
 
@@ -85,7 +85,7 @@ def test_one_odd_block_is_enough_for_a_closer_look(native: Any, odd: bytes, at: 
     blocks = [b"Event: A", b"Event: B"]
     blocks.insert(at, odd)
     assert native.plain_events(Event, blocks, 0, 0) is None
-    assert reader.plain_events(blocks, 0, 0) is None
+    assert stream_reader.plain_events(blocks, 0, 0) is None
 
 
 def test_an_event_that_was_made_so_is_like_any_other(native: Any) -> None:

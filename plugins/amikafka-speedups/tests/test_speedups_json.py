@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amikafka_tail.ami.event import Event
-from amikafka_tail.config.identity import Identity
 from amikafka_tail.formats.json import JsonOptions
+from amikafka_tail.model.event import Event
+from amikafka_tail.model.identity import Identity
 from amikafka_tail.testing import odd_events, random_events
 from tests.support.events import (
     ENTITY,

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from amikafka_tail.ami.event import Event, decode, split_line
+from amikafka_tail.model.event import Event, decode, split_line
 
 NEWCHANNEL = (
     b"Event: Newchannel\r\nPrivilege: call,all\r\nChannel: PJSIP/alice-00000001\r\nAccountCode: \r\n"

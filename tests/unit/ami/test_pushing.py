@@ -14,11 +14,10 @@ from amikafka_tail.ami.pushing import (
     PROBE,
     UNFIT,
     Fields,
-    Pushed,
     push,
 )
-from amikafka_tail.errors import SourceDisconnected
-from amikafka_tail.filters.eventfilter import FilterLine
+from amikafka_tail.model.errors import SourceDisconnected
+from amikafka_tail.model.pushed_filters import FilterLine, Pushed
 
 A, B, C = (FilterLine("eventfilter", f"Event: {name}", f"conf:{number}") for number, name in enumerate("ABC"))
 NOT_X, NOT_Y = FilterLine("eventfilter", "!X"), FilterLine("eventfilter", "!Y")

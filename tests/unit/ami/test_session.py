@@ -5,8 +5,8 @@ import hashlib
 import pytest
 
 from amikafka_tail.ami.session import MAX_ANSWER, MAX_EVENTS, PING, Session, State
-from amikafka_tail.errors import AlreadyLoggedIn, LoginRefused, SourceDisconnected
-from amikafka_tail.filters.eventfilter import FilterLine
+from amikafka_tail.model.errors import AlreadyLoggedIn, LoginRefused, SourceDisconnected
+from amikafka_tail.model.pushed_filters import FilterLine
 
 BANNER = b"Asterisk Call Manager/11.0.0\r\n"
 CHALLENGE = b"Response: Success\r\nActionID: amikafka-challenge\r\nChallenge: 164293187\r\n\r\n"

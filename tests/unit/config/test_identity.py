@@ -2,7 +2,8 @@ import re
 from pathlib import Path
 
 from amikafka_tail.config import local
-from amikafka_tail.config.identity import Identity, LocalFacts, Overrides, resolve
+from amikafka_tail.config.identity import LocalFacts, Overrides, resolve
+from amikafka_tail.model.identity import Identity
 
 FACTS = LocalFacts(entity_id="", system_name="from-file", hostname="host", mac_address="02:00:00:00:00:01")
 

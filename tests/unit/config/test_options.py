@@ -6,7 +6,7 @@ import pytest
 
 from amikafka_tail.config.dialect import Line
 from amikafka_tail.config.options import bind
-from amikafka_tail.errors import Problem
+from amikafka_tail.model.errors import Problem
 
 
 @dataclass(frozen=True, kw_only=True)

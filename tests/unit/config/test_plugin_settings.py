@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
-from amikafka_tail import build, plugins
 from amikafka_tail.config import settings
 from amikafka_tail.config.settings import Settings
-from amikafka_tail.errors import ConfigError, PluginError
-from amikafka_tail.plugins import Origin, Registration, Registry
+from amikafka_tail.delivery import build
+from amikafka_tail.intake import build_source
+from amikafka_tail.model.errors import ConfigError, PluginError
+from amikafka_tail.plugins import loader
+from amikafka_tail.plugins.registry import Origin, Registration, Registry
 
 MANAGER = "[manager]\nhost = 127.0.0.1\nusername = u\nsecret = s\n"
 
@@ -45,7 +47,7 @@ MORE = [
     registered("source", "odd", ColourOptions, lambda options: "a source"),
 ]
 REGISTRY = Registry(
-    MappingProxyType({each.name: each for each in [*plugins.load(""), *MORE]}),
+    MappingProxyType({each.name: each for each in [*loader.load(""), *MORE]}),
 )
 
 
@@ -165,7 +167,7 @@ def test_a_factory_that_makes_nothing_to_call_names_its_distribution(load: Any) 
 
 def test_a_source_that_is_none_names_its_distribution(load: Any) -> None:
     with pytest.raises(PluginError, match=r'^amikafka-more 1\.0: the source "odd" is neither'):
-        build.source(load("source = odd"), REGISTRY)
+        build_source.source(load("source = odd"), REGISTRY)
 
 
 @pytest.mark.parametrize(

@@ -5,17 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from amikafka_tail import plugins
+from amikafka_tail.ami.eventfilter import EventFilterOptions
 from amikafka_tail.config import kafka_conf, settings
 from amikafka_tail.config.declared import declared
 from amikafka_tail.config.settings import Settings
-from amikafka_tail.errors import ConfigError
-from amikafka_tail.filters.eventfilter import EventFilterOptions
+from amikafka_tail.model.errors import ConfigError
+from amikafka_tail.plugins import loader
 
 SHIPPED = Path(__file__).parents[3] / "etc" / "ami_kafka.conf"
 MANUAL = SHIPPED.parents[1] / "docs" / "man" / "ami_kafka.conf.5"
 MANAGER = "[general]\nbindaddr = 0.0.0.0\nport = 5099\n[amikafka]\nsecret = from-manager-conf\n"
-REGISTRY = plugins.load("")
+REGISTRY = loader.load("")
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from amikafka_tail.config import toml
 from amikafka_tail.config.dialect import Line
 from amikafka_tail.config.options import bind
-from amikafka_tail.errors import ConfigError, Problem
+from amikafka_tail.model.errors import ConfigError, Problem
 
 FILE = Path("/etc/asterisk/ami_kafka.d/redact.toml")
 CONF = Path("/etc/asterisk/ami_kafka.conf")

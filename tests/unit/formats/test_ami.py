@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from amikafka_tail.ami.event import Event
-from amikafka_tail.config.identity import Identity
 from amikafka_tail.formats.ami import AmiOptions, ami_format, register_formats
+from amikafka_tail.model.event import Event
+from amikafka_tail.model.identity import Identity
 from tests.support.formats import context
 
 PBX = Identity(entity_id="00:11:22:33:44:55", system_name="pbx-01", asterisk_version="22", hostname="vm")

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from amikafka_tail.ami.event import Event
-from amikafka_tail.config.identity import Identity
 from amikafka_tail.formats.json import JsonOptions, json_format, register_formats
+from amikafka_tail.model.event import Event
+from amikafka_tail.model.identity import Identity
 from tests.support.formats import context
 
 pytestmark = pytest.mark.usefixtures("twin")

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from amikafka_tail.ami.event import Event
-from amikafka_tail.config.identity import Identity
-from amikafka_tail.envelope import envelopes
+from amikafka_tail.delivery.envelope import envelopes
 from amikafka_tail.formats.json import JsonOptions, json_format
+from amikafka_tail.model.event import Event
+from amikafka_tail.model.identity import Identity
 from tests.support.events import captured_events
 from tests.support.formats import context
 

@@ -15,16 +15,16 @@ from typing import Any
 
 import pytest
 
-from amikafka_tail.ami.event import Event
 from amikafka_tail.ami.framing import MAX_BLOCK
-from amikafka_tail.config.identity import Identity
-from amikafka_tail.gaps import Gap
-from amikafka_tail.metrics import Counters
+from amikafka_tail.model.counters import Counters
+from amikafka_tail.model.event import Event
+from amikafka_tail.model.gaps import Gap
+from amikafka_tail.model.identity import Identity
+from amikafka_tail.model.replayable_source import Unpublishable
 from amikafka_tail.sources import logfile
 from amikafka_tail.sources.eventlog import EventLogOptions, EventLogSource
 from amikafka_tail.sources.logfile import LogFile
 from amikafka_tail.sources.logs import LogsReader
-from amikafka_tail.sources.replayable import Unpublishable
 
 
 def block(number: int, *lines: str, pad: int = 0) -> bytes:

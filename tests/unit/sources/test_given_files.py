@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from amikafka_tail.ami.event import Event
-from amikafka_tail.config.identity import Identity
-from amikafka_tail.metrics import Counters
+from amikafka_tail.model.counters import Counters
+from amikafka_tail.model.event import Event
+from amikafka_tail.model.identity import Identity
 from amikafka_tail.sources import files
 from amikafka_tail.sources.files import FilesReader
 

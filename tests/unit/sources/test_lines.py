@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from amikafka_tail.ami.debuglog import Found, passed_over
-from amikafka_tail.ami.event import Event
 from amikafka_tail.ami.framing import MAX_BLOCK
-from amikafka_tail.config.identity import Identity
-from amikafka_tail.metrics import Counters
+from amikafka_tail.model.counters import Counters
+from amikafka_tail.model.event import Event
+from amikafka_tail.model.identity import Identity
+from amikafka_tail.model.replayable_source import Unpublishable
 from amikafka_tail.sources.lines import LineEvent, LineFramer, LineLog, LineLogOptions
 from amikafka_tail.sources.logs import LogsReader
-from amikafka_tail.sources.replayable import Unpublishable
 
 NOBODY = Identity(entity_id="x", system_name="", asterisk_version="", hostname="vm")
 Published = list["Event | Unpublishable"]

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from amikafka_tail.ami.event import Event
-from amikafka_tail.config.identity import Identity
-from amikafka_tail.metrics import Counters
+from amikafka_tail.model.counters import Counters
+from amikafka_tail.model.event import Event
+from amikafka_tail.model.identity import Identity
+from amikafka_tail.model.replayable_source import Unpublishable
 from amikafka_tail.sources import spool
 from amikafka_tail.sources.logfile import LogFile
-from amikafka_tail.sources.replayable import Unpublishable
 from amikafka_tail.sources.spool import SpoolOptions, SpoolReader
 
 NOBODY = Identity(entity_id="x", system_name="", asterisk_version="", hostname="vm")

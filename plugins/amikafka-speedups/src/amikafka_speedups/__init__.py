@@ -10,4 +10,4 @@ __all__ = ["VERSION", "Envelope", "EventFilter", "JsonRenderer", "plain_events"]
 
 __version__ = "0.1.0"
 VERSION = 3
-"""Of what is between amikafka and this package and of what both do: see amikafka_tail/speedups.py."""
+"""Of what is between amikafka and this package and of what both do: see amikafka_tail/model/speedups.py."""

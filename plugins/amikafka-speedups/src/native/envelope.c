@@ -1,4 +1,4 @@
-/* The envelope: an event's key, headers and moment. Its twin is amikafka_tail/envelope.py. */
+/* The envelope: an event's key, headers and moment. Its twin is amikafka_tail/delivery/envelope.py. */
 #include "native.h"
 
 #define MAX_KINDS 2048

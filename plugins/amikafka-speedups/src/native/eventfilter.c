@@ -1,4 +1,4 @@
-/* The eventfilter lines: whether an event passes. Their twin is amikafka_tail/filters/eventfilter.py; both decide
+/* The eventfilter lines: whether an event passes. Their twin is amikafka_tail/ami/eventfilter.py; both decide
  * the same. An event whose first line is not as Asterisk writes it is left to the twin.
  */
 #include "native.h"

@@ -1,4 +1,4 @@
-/* The events of blocks that are nothing else, as most are. Its twin is amikafka_tail/reader.py. */
+/* The events of blocks that are nothing else, as most are. Its twin is amikafka_tail/intake/stream_reader.py. */
 #include "native.h"
 
 static const char begin[] = "Event: ", numbered[] = "\r\nSequenceNumber: ", end[] = "\r\n\r\n";

@@ -1,6 +1,6 @@
 /* The functions that amikafka calls for every event, in C. Their twins in Python define what they do:
- * amikafka_tail/reader.py (events.c), amikafka_tail/formats/json.py (json.c), amikafka_tail/envelope.py
- * (envelope.c) and amikafka_tail/filters/eventfilter.py (eventfilter.c).
+ * amikafka_tail/intake/stream_reader.py (events.c), amikafka_tail/formats/json.py (json.c), amikafka_tail/delivery/envelope.py
+ * (envelope.c) and amikafka_tail/ami/eventfilter.py (eventfilter.c).
  *
  * The objects are for one interpreter, and for one thread at a time: the one that holds its lock. None of them
  * has a tp_clear: what they hold stays until they go, so that no call ever finds it gone, and every cycle through

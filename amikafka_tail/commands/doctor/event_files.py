@@ -1,0 +1,133 @@
+"""The way from Asterisk, where the source is a log or a spool directory."""
+
+from __future__ import annotations
+
+import glob
+import os
+import pwd
+from collections.abc import Iterator
+from pathlib import Path
+
+from amikafka_tail.commands.doctor.console import Console, manager_state
+from amikafka_tail.commands.doctor.findings import Finding, Level
+from amikafka_tail.config.settings import Settings
+from amikafka_tail.intake import build_source
+from amikafka_tail.model.counters import Counters
+from amikafka_tail.model.errors import AmikafkaError
+from amikafka_tail.model.event import Event
+from amikafka_tail.model.humanize import counted
+from amikafka_tail.sources.files import FilesReader, identified
+
+PART = "Files"
+USER = "amikafka"
+"""Whom the service runs as."""
+MOST_READ = 64 << 20
+"""Bytes of a log that are searched for an event."""
+
+
+def look_at_log(settings: Settings, console: Console) -> Iterator[Finding]:
+    """Yield what is found about `[eventlog] path`."""
+    for pattern in settings.source_options.path:
+        paths = [Path(name) for name in sorted(glob.glob(pattern))]  # noqa: PTH207 - it may be absolute
+        if not paths:
+            yield _finding(
+                "error",
+                f"{pattern}: there is no such file",
+                "logger.conf: full => notice,warning,error,verbose(5); then: asterisk -rx 'logger reload'",
+            )
+        for path in paths:
+            yield from _of_log(settings, path)
+    answered = console("manager show settings")
+    state = manager_state(answered) if answered is not None else None
+    if state is not None and not state.debug:
+        yield _finding(
+            "error",
+            "Asterisk writes no events to its log: manager debug is off",
+            "debug = on in [general] of manager.conf, and now: asterisk -rx 'manager set debug on'",
+        )
+
+
+def _of_log(settings: Settings, path: Path) -> Iterator[Finding]:
+    if (reason := unreadable_for(USER, path)) is not None:
+        yield _finding("error", f"{path}: {reason}", f"adduser {USER} asterisk, or chmod g+r {path}")
+        return
+    try:
+        found, size = _has_event(settings, path), path.stat().st_size
+    except (AmikafkaError, OSError) as error:
+        yield _finding("error", f"{path}: {error}")
+        return
+    if found:
+        yield _finding("ok", f"{path}: there are events in it")
+    else:
+        yield _finding(
+            "warning",
+            f"{path}: no event in {'its last 64 MB' if size > MOST_READ else 'it'}",
+            "asterisk -rx 'manager set debug on', verbose(5) in logger.conf, and a manager session",
+        )
+
+
+def _has_event(settings: Settings, path: Path) -> bool:
+    reader = FilesReader(
+        [path],
+        bookmark=None,
+        counters=Counters(),
+        identity=identified(build_source.identify_log(settings), [path]),
+    )
+    try:
+        if (size := path.stat().st_size) > MOST_READ:
+            reader.seek(size - MOST_READ)
+        while (chunk := reader.read()) is not None:
+            if any(type(each) is Event for each in chunk.events):
+                return True
+        return False
+    finally:
+        reader.close()
+
+
+def look_at_spool(settings: Settings) -> Iterator[Finding]:
+    """Yield what is found about `[spool] directory`."""
+    options = settings.source_options
+    directory: Path = options.directory
+    if not directory.is_dir():
+        yield _finding(
+            "error",
+            f"{directory}: there is no such directory",
+            f"install -d -o {USER} -g {USER} -m 2770 {directory}",
+        )
+        return
+    if (reason := unreadable_for(USER, directory, os.R_OK | os.W_OK | os.X_OK)) is not None:
+        yield _finding("error", f"{directory}: {reason}", f"chown {USER}:{USER} {directory}")
+        return
+    waiting = len(list(directory.glob(options.pattern)))
+    yield _finding("ok", f"{directory}: {counted(waiting, 'file')} {options.pattern} waiting")
+    bad: Path = options.bad_directory or directory / "bad"
+    refused = len(list(bad.iterdir())) if bad.is_dir() else 0
+    if refused:
+        yield _finding(
+            "warning", f"{bad}: {counted(refused, 'file')} could not be used", "beside each is the reason"
+        )
+
+
+def unreadable_for(user: str, path: Path, wanted: int = os.R_OK) -> str | None:
+    """Return why a user cannot use a path, `None` if it can. As root it asks the kernel as that user."""
+    try:
+        entry = pwd.getpwnam(user)
+    except KeyError:
+        entry = None
+    if os.geteuid() != 0 or entry is None:
+        return None if os.access(path, wanted) else "this user may not use it"
+    child = os.fork()
+    if child == 0:
+        try:
+            os.initgroups(user, entry.pw_gid)
+            os.setgid(entry.pw_gid)
+            os.setuid(entry.pw_uid)
+            os._exit(0 if os.access(path, wanted) else 1)
+        finally:
+            os._exit(2)
+    _, status = os.waitpid(child, 0)
+    return None if os.waitstatus_to_exitcode(status) == 0 else f"the user {user} may not use it"
+
+
+def _finding(level: Level, text: str, advice: str = "") -> Finding:
+    return Finding(level=level, part=PART, text=text, advice=advice)

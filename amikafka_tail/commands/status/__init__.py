@@ -1,0 +1,1 @@
+"""`amikafka status` and `amikafka top`: screens made of what the daemon says."""

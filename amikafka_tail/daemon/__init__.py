@@ -1,0 +1,1 @@
+"""The service: its life, its log, what it says to systemd, and its status."""

@@ -1,0 +1,71 @@
+"""All that the daemon does to be seen: it is told to look now and then, and answers who asks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+from amikafka_tail.config.settings import Settings
+from amikafka_tail.daemon.status.asking import Asking
+from amikafka_tail.daemon.status.gather import Daemon, Gatherer
+from amikafka_tail.daemon.status.http_server import MetricsServer
+from amikafka_tail.daemon.status.server import NAME, StatusServer, runtime_directory
+from amikafka_tail.daemon.status.snapshot import Snapshot
+from amikafka_tail.daemon.status.statistics import Statistics
+from amikafka_tail.model.counters import Counters
+
+LOOK_SECONDS = 1.0
+
+
+class Board:
+    """One daemon's. `wake` ends the main loop's wait; `environment` says where the socket may be."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        counters: Counters,
+        *,
+        wake: Callable[[], None],
+        environment: Mapping[str, str],
+    ) -> None:
+        self.statistics = Statistics()
+        self._asking: Asking[Snapshot] = Asking(wake)
+        self._gatherer = Gatherer(counters, self.statistics)
+        directory = runtime_directory(environment) or settings.journal.directory
+        self._server = StatusServer(directory / NAME, self._asking.ask)
+        self._options = settings.metrics
+        self._metrics: MetricsServer | None = None
+        self._next_look = 0.0
+
+    def start(self) -> None:
+        """Begin to answer."""
+        self._server.start()
+        self._listen()
+
+    def reload(self, settings: Settings) -> None:
+        """Serve metrics where the settings say now."""
+        if settings.metrics != self._options:
+            self._options = settings.metrics
+            if self._metrics is not None:
+                self._metrics.stop()
+                self._metrics = None
+            self._listen()
+
+    def tick(self, daemon: Daemon) -> None:
+        """Look, and answer. Called by the main loop every round."""
+        self._asking.answer(lambda: self._gatherer.snapshot(daemon))
+        now = time.monotonic()
+        if now >= self._next_look:
+            self._next_look = now + LOOK_SECONDS
+            self._gatherer.look(daemon)
+
+    def stop(self) -> None:
+        """End."""
+        self._server.stop()
+        if self._metrics is not None:
+            self._metrics.stop()
+
+    def _listen(self) -> None:
+        if self._options.listen:
+            self._metrics = MetricsServer(self._options, self._asking.ask)
+            self._metrics.start()

@@ -1,0 +1,229 @@
+"""Makes the snapshot, in the main loop, from what the loop works with."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from amikafka_tail import __version__
+from amikafka_tail.config.settings import Settings
+from amikafka_tail.daemon import logs
+from amikafka_tail.daemon.status.rates import Rates, Sample
+from amikafka_tail.daemon.status.snapshot import (
+    Events,
+    JournalState,
+    KafkaState,
+    Lag,
+    Losses,
+    Said,
+    Snapshot,
+    SourceState,
+)
+from amikafka_tail.daemon.status.statistics import Statistics
+from amikafka_tail.delivery.pipeline import Pipeline
+from amikafka_tail.intake.intake import Intake
+from amikafka_tail.kafka.producer import libraries
+from amikafka_tail.model import speedups
+from amikafka_tail.model.counters import Counters
+
+STUCK_SECONDS = 10.0
+"""A Kafka that has acknowledged nothing for so long, while messages wait for it, is not healthy."""
+
+log = logging.getLogger("amikafka.status")
+
+
+class Daemon(NamedTuple):
+    """What a snapshot is made from."""
+
+    settings: Settings
+    intake: Intake
+    pipeline: Pipeline
+
+
+class Gatherer:
+    """Looks at the daemon: `sample` now and then, `snapshot` when somebody asks."""
+
+    def __init__(
+        self,
+        counters: Counters,
+        statistics: Statistics,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._counters = counters
+        self._statistics = statistics
+        self._clock = clock
+        self._now = now
+        self._began_ms = round(now() * 1000)
+        self._rates = Rates()
+        self._delivered = 0
+        self._delivered_at = 0.0
+        self._waiting_since = clock()
+        self._away_since: float | None = None
+
+    def look(self, daemon: Daemon) -> None:
+        """Note how things are, log when Kafka goes and comes. Called by the main loop once a second or so."""
+        now = self._clock()
+        self._watch_kafka(daemon.pipeline, now)
+        if self._counters.delivered != self._delivered:
+            self._delivered = self._counters.delivered
+            self._delivered_at = self._waiting_since = now
+        elif not len(daemon.pipeline.producer):
+            self._waiting_since = now
+        if now >= self._rates.next_due:
+            self._rates.add(self._sample(daemon))
+
+    def _watch_kafka(self, pipeline: Pipeline, now: float) -> None:
+        if self._counters.delivered != self._delivered:
+            if self._away_since is not None:
+                away = now - self._away_since
+                # What is still to be said of the time before has to stand before the good news.
+                logs.tell_of_storms(at_once=True)
+                log.warning("Kafka acknowledges again after %.0f s: lag_bytes=%d", away, pipeline.lag)
+            self._away_since = None
+        elif self._away_since is None and pipeline.trouble:  # which the pipeline has logged
+            self._away_since = now
+        elif self._away_since is None and now - self._waiting_since > STUCK_SECONDS:
+            self._away_since = self._waiting_since
+            log.warning(
+                "Kafka has acknowledged nothing for %.0f s: it is waited for, nothing is lost: lag_bytes=%d",
+                now - self._waiting_since,
+                pipeline.lag,
+            )
+
+    def _sample(self, daemon: Daemon) -> Sample:
+        counters = self._counters
+        return Sample(
+            self._clock(), counters.events, counters.delivered, daemon.intake.end, daemon.pipeline.position
+        )
+
+    def snapshot(self, daemon: Daemon) -> Snapshot:
+        """Return how everything is now. Blocks for nothing but the disk."""
+        self.look(daemon)
+        settings, intake, counters = daemon.settings, daemon.intake, self._counters
+        sample = self._sample(daemon)
+        who = intake.identity and settings.overrides.apply(intake.identity)
+        return Snapshot(
+            version=__version__,
+            libraries=f"{libraries()}, speedups {speedups.found().used}",
+            pid=os.getpid(),
+            began_ms=self._began_ms,
+            at_ms=round(self._now() * 1000),
+            configuration=str(settings.path),
+            format=settings.format,
+            topic=settings.topic,
+            delivery="exactly_once" if settings.exactly_once else "at_least_once",
+            filters=[name for name, _ in settings.filters],
+            resident_bytes=_resident(),
+            connections=counters.connections,
+            duplicates=counters.duplicates,
+            plugin_failures=dict(counters.plugin_failures),
+            source=SourceState(
+                name=settings.source,
+                state=intake.state,
+                healthy=intake.healthy,
+                peer=intake.peer,
+                asterisk_version=who.asterisk_version if who else None,
+                system_name=who.system_name if who else None,
+                pushed_filters=intake.pushed_filters,
+            ),
+            events=Events(
+                read=counters.events,
+                filtered=counters.filtered,
+                sent=counters.sent,
+                delivered=counters.delivered,
+                read_per_second=self._rates.read_per_second(sample),
+                delivered_per_second=self._rates.delivered_per_second(sample),
+                kinds=counters.kinds.most(),
+            ),
+            lag=self._lag(daemon, sample),
+            journal=self._journal(daemon, sample),
+            kafka=self._kafka(daemon, sample),
+            losses=Losses(
+                lost=counters.lost,
+                torn=counters.torn,
+                gaps=counters.gaps,
+                overlong=counters.overlong,
+                malformed=counters.malformed,
+                dead_letters=counters.dead_letters,
+                forgotten_letters=counters.forgotten_letters,
+                disconnections=counters.disconnections,
+                disconnected_seconds=counters.disconnected_seconds,
+            ),
+            held=daemon.pipeline.held,
+            said=[
+                Said(at_ms=round(each.at * 1000), level=each.level, text=each.text, count=each.times)
+                for each in logs.recent.all()
+            ],
+        )
+
+    def _lag(self, daemon: Daemon, now: Sample) -> Lag:
+        behind = daemon.pipeline.lag
+        if behind <= 0:
+            return Lag(bytes=0, events=0, seconds=0.0)
+        seconds = 0.0
+        position = daemon.pipeline.ledger.position
+        since_ms = daemon.intake.captured_ms(position)
+        if since_ms is not None:
+            seconds = self._now() - since_ms / 1000
+        elif (came_by := self._rates.came_by(position)) is not None:
+            seconds = now.at - came_by
+        unread = daemon.intake.end - daemon.pipeline.position
+        events = daemon.pipeline.ledger.messages + round(unread / self._rates.event_bytes)
+        return Lag(bytes=behind, events=max(1, events), seconds=max(0.0, seconds))
+
+    def _journal(self, daemon: Daemon, now: Sample) -> JournalState | None:
+        held = daemon.intake.held
+        if held is None:
+            return None
+        options = daemon.settings.journal
+        free = shutil.disk_usage(options.directory).free
+        per_second = self._rates.bytes_per_second(now)
+        room = max(0, min(options.max_bytes - daemon.pipeline.lag, free))
+        return JournalState(
+            directory=str(options.directory),
+            bytes=held,
+            max_bytes=options.max_bytes,
+            disk_free=free,
+            bytes_per_second=per_second,
+            hours_left=room / per_second / 3600 if per_second > 0 else None,
+        )
+
+    def _kafka(self, daemon: Daemon, now: Sample) -> KafkaState:
+        pipeline = daemon.pipeline
+        brokers, partitions = self._statistics.read(daemon.settings.topic)
+        in_flight = len(pipeline.producer)
+        quiet = now.at - self._waiting_since
+        since_delivery = now.at - self._delivered_at if self._counters.delivered else None
+        state, healthy = "idle", True
+        if problem := pipeline.problem or pipeline.trouble:
+            state, healthy = problem, False
+        elif brokers and not any(broker.state == "UP" for broker in brokers):
+            state, healthy = "no broker is reachable", False
+        elif in_flight and quiet > STUCK_SECONDS:
+            state, healthy = f"nothing acknowledged for {quiet:.0f} s", False
+        elif in_flight and since_delivery is None:
+            state = "connecting, nothing acknowledged yet"
+        elif in_flight or (since_delivery is not None and since_delivery < STUCK_SECONDS):
+            state = "delivering"
+        return KafkaState(
+            state=state,
+            healthy=healthy,
+            in_flight=in_flight,
+            rewinds=self._counters.rewinds,
+            seconds_since_delivery=since_delivery,
+            brokers=brokers,
+            partitions=partitions,
+            statistics_age=self._statistics.age,
+        )
+
+
+def _resident() -> int:
+    """Return the memory in use, in bytes (proc(5), statm)."""
+    with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123 - for every scrape
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,1 @@
+"""From events to acknowledged messages: the pipeline and what it decides with."""

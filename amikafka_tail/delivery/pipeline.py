@@ -1,0 +1,430 @@
+"""The pipeline: reads the journal, cuts it into events, filters, renders and sends them.
+
+One loop in one thread. `Pipeline.step` does one round of it and never waits for Kafka; what comes back from
+Kafka moves the checkpoint or, where a message was not taken, takes the pipeline back to it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator
+
+from amikafka_tail.delivery.batching import Batching, Connect
+from amikafka_tail.delivery.dead_letter_policy import SetAside
+from amikafka_tail.delivery.ledger import Hold, Ledger, Receipt
+from amikafka_tail.delivery.messages import Messages
+from amikafka_tail.delivery.sender import Sender
+from amikafka_tail.delivery.stall import Stall
+from amikafka_tail.delivery.transactions import Committed, Transactions
+from amikafka_tail.journal.dead_letters import DeadLetters
+from amikafka_tail.kafka.producer import (
+    KafkaError,
+    KafkaException,
+    NoProducer,
+    describe,
+    is_for_size,
+    is_permanent,
+)
+from amikafka_tail.model.counters import Counters
+from amikafka_tail.model.errors import DeliveryFailed, TryLater
+from amikafka_tail.model.event import Event
+from amikafka_tail.model.gaps import Gap
+from amikafka_tail.model.identity import Identity
+from amikafka_tail.model.payload import unpack
+from amikafka_tail.model.replayable_source import Reader, Unpublishable
+
+MAX_UNDELIVERED = 8 * 1024 * 1024
+"""How far reading may run ahead of the checkpoint, in bytes: bounds memory where events are large."""
+FIRST_RETRY, LONGEST_RETRY = 1.0, 30.0
+"""Seconds to wait before going on after a failure: doubled each time, until something is delivered."""
+REPORT_SECONDS, REPORT_POLLS = 0.05, 5
+"""How long, and how often, the report of the message that made a transaction fail is waited for."""
+REFUSED = "a transaction with a message that was refused has to be sent again without it"
+FIRST_HOLD = 0.05
+"""Seconds to wait before a plugin that asked for it is called again: doubled too, up to LONGEST_RETRY."""
+QUIET_HOLD = 1.0
+"""A plugin that waits no longer than this, in seconds, is not worth a line in the log."""
+
+log = logging.getLogger("amikafka.pipeline")
+
+
+class Pipeline:
+    """Carries a log to Kafka, from where its reader stands.
+
+    `connect` makes a producer, and another when that one has to be replaced. `clock` gives monotonic seconds.
+    With `transactions`, whose `connect` it then is, events are published exactly once; `resume` makes the
+    reader that goes on where the last transaction ended, if it can.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        *,
+        messages: Messages,
+        connect: Connect,
+        dead_letters: DeadLetters,
+        counters: Counters,
+        clock: Callable[[], float],
+        transactions: Transactions | None = None,
+        resume: Callable[[Committed], Reader | None] = lambda _committed: None,
+    ) -> None:
+        self.ledger = Ledger(reader.position)
+        self.trouble: str | None = None
+        """Why Kafka did not take what was sent last; `None` since it has taken something."""
+        self.held: str | None = None
+        """Which plugin makes the events wait, and why, where that takes longer than a moment."""
+        self._reader = reader
+        self._messages = messages
+        self._batching = Batching(connect, clock)
+        self._aside = SetAside(dead_letters, messages, counters, lambda: self.ledger.position)
+        self._counters = counters
+        self._clock = clock
+        self._retry_after = FIRST_RETRY
+        self._resume_at = 0.0
+        self._stall = Stall(clock)
+        self._hold_for = FIRST_HOLD
+        self._sending: Iterator[None] | None = None
+        self._identity = messages.fallback
+        self._route = messages.route(messages.fallback)
+        self._transactions = transactions
+        self._resume = resume
+        self.producer: Sender = self._batching.connect()
+
+    @property
+    def lag(self) -> int:
+        """Bytes of the log that are not delivered."""
+        return self._reader.end - self.ledger.position
+
+    @property
+    def paused_until(self) -> float | None:
+        """When to go on after a failure, on the clock; `None` when there is nothing to wait for."""
+        return self._resume_at if self._resume_at > self._clock() else None
+
+    @property
+    def waiting(self) -> bool:
+        """Whether something is to come back from Kafka."""
+        return len(self.producer) > 0 or (self._transactions is not None and self._transactions.waiting)
+
+    @property
+    def problem(self) -> str | None:
+        """Why nothing may be published any more, in words; `None` where it may."""
+        return self._transactions.fenced if self._transactions is not None else None
+
+    @property
+    def position(self) -> int:
+        """Offset up to which the log is read."""
+        return self._reader.position
+
+    @property
+    def settled(self) -> bool:
+        """Whether all that has been read is delivered."""
+        return self._sending is None and not self.ledger.open_receipts
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the log is read to its end and delivered."""
+        return self.settled and self._reader.position >= self._reader.end
+
+    @property
+    def partial(self) -> bytes:
+        """The start of an event whose end has not come yet."""
+        return self._reader.partial
+
+    def step(self) -> bool:
+        """Do one round: take reports, release offsets, send one chunk. Return whether there was one.
+
+        Blocks for nothing but the disk. Raises `OSError` where the log cannot be read.
+        """
+        self.take_reports()
+        if self.paused_until is not None:
+            return False
+        if self._sending is None:
+            if isinstance(self.producer, NoProducer):
+                self._reconnect()
+            if self._batching.may_end:
+                if self.ledger.open_receipts:
+                    return False
+                self._batching.end()
+                self._reconnect()
+            if self._transactions is not None and not self._transactions.may_send:
+                return False
+            ahead = self._reader.position - self.ledger.position if self.ledger.open_receipts else 0
+            if ahead > MAX_UNDELIVERED or not self.producer.has_room:
+                return False
+            if not self._read():
+                return False
+        return self._sending is None or self.send_rest()
+
+    def take_reports(self, seconds: float = 0) -> None:
+        """Take delivery reports, waiting at most `seconds` for one, and act on them."""
+        try:
+            self.producer.poll(seconds)
+            if self.ledger.failures or self.producer.fatal:
+                self._recover()
+            if self._settle():
+                self._retry_after = FIRST_RETRY
+                self._stall.moved()
+                self.trouble = None
+                self._counters.delivered += self.ledger.delivered
+                self.ledger.delivered = 0
+            elif self._stall.is_over(self.producer, self._messages.topic):
+                raise DeliveryFailed("Kafka answers, and acknowledges nothing of what was sent to it")
+        except DeliveryFailed as error:
+            self._go_back(str(error))
+        except KafkaException as error:  # a fatal one
+            self._go_back(f"Kafka does not take events: {describe(error.args[0], self._messages.topic)}")
+
+    def _settle(self) -> bool:
+        """Release what is delivered for good; return whether there was anything. Raises `DeliveryFailed`."""
+        self._aside.sync()  # what is delivered is deleted: the dead letters have to be on the disk before
+        transactions = self._transactions
+        if transactions is None:
+            return self.ledger.settle() > 0
+        if self.paused_until is None:
+            transactions.open()
+        committed = transactions.opened()
+        if committed is not None and committed.checkpoint.offset > self.ledger.position:
+            reader = self._resume(committed)
+            if reader is None:
+                log.warning("the checkpoint in Kafka is of another journal: going on with what is here")
+            else:
+                self._reader, self.ledger = reader, Ledger(reader.position)
+        if self.trouble is not None and transactions.may_send and self.exhausted:
+            self.trouble = None  # the take-over was all there was to do
+        return transactions.advance(self.ledger, whole=self._sending is None, sent=self._counters.sent)
+
+    def send_rest(self) -> bool:
+        """Send what is left of the chunk that was read; return whether that was all of a chunk."""
+        if self._sending is None or self.paused_until is not None:
+            return False
+        self.held = None
+        try:
+            done = next(self._sending, self) is self
+        except DeliveryFailed as error:
+            self._go_back(str(error))
+            return True
+        if done:
+            self._sending = None
+        return done
+
+    def _read(self) -> bool:
+        """Read the next chunk and begin to send it; return whether there was one."""
+        chunk = self._reader.read()
+        if chunk is None:
+            return False
+        if chunk.start != chunk.end:
+            self._reroute(chunk.identity)
+            self._hold_for = FIRST_HOLD
+            self._sending = self._send(chunk.events, self.ledger.open(chunk.start, chunk.end))
+        return True
+
+    def _reroute(self, identity: Identity | None) -> None:
+        """Make messages as the Asterisk of the next events asks for."""
+        identity = identity or self._messages.fallback
+        if identity != self._identity:
+            self._identity = identity
+            self._route = self._messages.route(identity)
+
+    def _send(self, events: Iterator[Event | Unpublishable], receipt: Receipt) -> Iterator[None]:
+        """Send the events of one chunk.
+
+        Yields when librdkafka's queue is full or a plugin has to wait, to go on with the same event.
+        """
+        counters = self._counters
+        sent_before = counters.sent
+        given_up = self._aside.given_up
+        envelope, render = self._route
+        produce = self.producer.produce
+        report = hold = Hold(receipt)
+        alone = self._batching.is_alone
+        topic = self._messages.topic
+        choose = self._messages.choose
+        if self._transactions is not None:
+            self._transactions.begin(counters.sent)
+        for found in events:
+            event: Event | None
+            if type(found) is Event and not (given_up and found.position in given_up):
+                event = found
+                hold = Hold(receipt, event) if alone else report
+                counters.events += 1
+            else:
+                event = self._in_place_of(found)
+                hold = Hold(receipt, event)
+            while event is not None:
+                try:
+                    chosen = event if choose is None or type(event) is Gap else choose(event)
+                    if chosen is None:
+                        counters.filtered += 1
+                        break
+                    key, headers, moment_ms = envelope(chosen)
+                    value = render(chosen)
+                    if type(value) is not bytes:
+                        value, headers = unpack(value, headers)
+                except Exception as error:
+                    if self._has_to_wait(error):
+                        yield
+                    else:
+                        event = self._aside.failed(event, error)
+                        hold = Hold(receipt, event)
+                    continue
+                try:
+                    produce(topic, value, key, -1, hold, hold, moment_ms, headers)
+                    counters.sent += 1
+                    break
+                except BufferError:
+                    yield
+                except KafkaException as error:
+                    event = self._refused(event, error.args[0])
+                    hold = Hold(receipt, event)
+        # Whoever keeps an exception that a plugin raised keeps this frame too.
+        del report, hold
+        receipt.messages = counters.sent - sent_before
+        receipt.settle_one()
+
+    def _in_place_of(self, found: Event | Unpublishable) -> Event | None:
+        """Return what is published for what is no ordinary event, if anything. Raises `DeliveryFailed`."""
+        if type(found) is Gap:
+            return found if self._aside.may_tell(found) else None
+        if found.position in self._aside.given_up:
+            return self._aside.given_up[found.position]
+        if type(found) is Unpublishable:
+            return self._aside.unpublishable(found)
+        assert isinstance(found, Event)  # a source's own kind
+        self._counters.events += 1
+        return found
+
+    def _recover(self) -> None:
+        """Act on failed deliveries: give up what is refused for ever, go back for the rest.
+
+        Raises `DeliveryFailed` where what is given up cannot be kept.
+        """
+        refused, reason = self._judge_failures()
+        if not refused:
+            reason = self.producer.fatal or reason
+        if reason is not None:
+            self._go_back(f"Kafka does not take events: {reason}", refused=refused)
+
+    def _judge_failures(self) -> tuple[bool, str | None]:
+        """Give up what is refused for ever; return whether there was any, and why to go back, if so.
+
+        Raises `DeliveryFailed`.
+        """
+        failures = list(self.ledger.failures)
+        self.ledger.failures.clear()
+        refused, reason = False, None
+        were_alone = self._batching.is_alone
+        for failure in failures:
+            if is_permanent(failure.error):
+                refused = True
+                self._batching.refused(for_size=is_for_size(failure.error))
+            if is_permanent(failure.error) and were_alone:
+                in_its_place = self._give_up(failure.event, failure.error)
+                if in_its_place is not None and self._transactions is None:
+                    self._send_late(in_its_place, failure.receipt)
+                failure.receipt.settle_one()
+            else:
+                reason = reason or describe(failure.error, self._messages.topic)
+        if refused and self._transactions is not None:
+            reason = reason or REFUSED
+        return refused, reason
+
+    def _send_late(self, event: Gap, receipt: Receipt) -> None:
+        """Send what takes the place of a message that failed. Raises `DeliveryFailed` where that fails."""
+        try:
+            key, headers, moment_ms = self._route.envelope(event)
+            value = self._route.render(event)
+            if type(value) is not bytes:
+                value, headers = unpack(value, headers)
+            hold = Hold(receipt, event)
+            self.producer.produce(self._messages.topic, value, key, -1, hold, hold, moment_ms, headers)
+            del hold
+        except Exception as error:
+            raise DeliveryFailed(f"an event that tells of a gap cannot be sent now: {error}") from error
+
+    def _refused(self, event: Event, error: KafkaError) -> Gap | None:
+        """Act on a message that was refused at once; return what takes its place.
+
+        Raises `DeliveryFailed` where trying again may help.
+        """
+        if not is_permanent(error):
+            raise DeliveryFailed(f"Kafka does not take events: {describe(error, self._messages.topic)}")
+        return self._give_up(event, error)
+
+    def _give_up(self, event: Event, error: KafkaError) -> Gap | None:
+        """Send an event to the dead letters, so that it is not tried again; return what takes its place."""
+        reason = describe(error, self._messages.topic)
+        log.error("refused by Kafka: %s: event=%r offset=%d", reason, event.name, event.position)
+        return self._aside.put(event, reason)
+
+    def _go_back(self, reason: str, *, refused: bool = False) -> None:
+        """Begin again at the checkpoint with a fresh producer, after a while.
+
+        After a message that was `refused` the wait does not grow: the next attempt knows more than this one.
+        """
+        if not refused and (refusal := self._await_refusal()) is not None:
+            refused, reason = True, f"Kafka does not take events: {refusal}"
+        if self._transactions is None:
+            with contextlib.suppress(DeliveryFailed):
+                self._settle()
+        if refused:
+            self._retry_after = FIRST_RETRY
+        position = self.ledger.abandon()
+        self._counters.rewinds += 1
+        self._pause(reason)
+        self._sending = None
+        self._reader.seek(position)
+        self._stall.moved()
+        self._reconnect()
+
+    def _pause(self, reason: str) -> None:
+        self.trouble = reason
+        log.error(
+            "%s; next attempt in %.0f s, from offset=%d; nothing is lost",
+            reason,
+            self._retry_after,
+            self.ledger.position,
+        )
+        self._resume_at = self._clock() + self._retry_after
+        self._retry_after = min(2 * self._retry_after, LONGEST_RETRY)
+
+    def _await_refusal(self) -> str | None:
+        """Wait a moment for a refused message's report: what is behind it may have failed before.
+
+        Returns why it was refused, `None` where nothing was.
+        """
+        for _ in range(REPORT_POLLS):
+            with contextlib.suppress(KafkaException):  # fatal: the reports come behind it
+                self.producer.poll(REPORT_SECONDS)
+            with contextlib.suppress(DeliveryFailed):
+                refused, reason = self._judge_failures()
+                if refused:
+                    return reason or REFUSED
+            if not len(self.producer):
+                break
+        return None
+
+    def _reconnect(self) -> None:
+        self.producer.discard()
+        try:
+            self.producer = self._batching.connect_again()
+        except DeliveryFailed as error:
+            self.producer = NoProducer()
+            self._pause(str(error))
+
+    def _has_to_wait(self, error: Exception) -> bool:
+        """Tell whether a plugin asked to be called again later, and wait if it did."""
+        plugin, cause = self._aside.blamed(error)
+        if not isinstance(cause, TryLater):
+            return False
+        self._resume_at = self._clock() + self._hold_for
+        if self._hold_for > QUIET_HOLD:
+            self.held = f'plugin "{plugin}" has to wait: {cause}'
+            log.warning(
+                'plugin "%s" has to wait: %s; next attempt in %.0f s; nothing is lost',
+                plugin,
+                cause,
+                self._hold_for,
+            )
+        self._hold_for = min(2 * self._hold_for, LONGEST_RETRY)
+        return True

@@ -1,0 +1,1 @@
+"""Where events come in: connections with their recorder, log files, recordings."""

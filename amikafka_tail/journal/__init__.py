@@ -1,0 +1,1 @@
+"""What is on disk: the journal, the checkpoint, the dead letters."""

@@ -1,0 +1,1 @@
+"""Kafka: the producer, the cluster, topics. Nothing else imports confluent_kafka."""

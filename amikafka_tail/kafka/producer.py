@@ -1,0 +1,251 @@
+"""The Kafka producer, and what librdkafka's errors mean."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import confluent_kafka
+from confluent_kafka import KafkaError, KafkaException
+
+from amikafka_tail.model.errors import ConfigError, DeliveryFailed, Problem
+
+__all__ = [
+    "KafkaError",
+    "KafkaException",
+    "NoProducer",
+    "Producer",
+    "TransactionalProducer",
+    "describe",
+    "is_for_size",
+    "is_permanent",
+    "libraries",
+]
+
+MAX_IN_FLIGHT = 8_000
+"""Messages handed to librdkafka and not yet reported: each costs about 1,700 bytes of memory."""
+
+STATISTICS_INTERVAL, STATISTICS_INTERVAL_MS = "statistics.interval.ms", 5000
+STEP_SECONDS = 5.0
+"""How long librdkafka is asked to try a step of a transaction before it is asked again."""
+
+# Trying the same message again cannot help.
+_PERMANENT = frozenset(
+    {
+        KafkaError.MSG_SIZE_TOO_LARGE,
+        KafkaError.RECORD_LIST_TOO_LARGE,
+        KafkaError.INVALID_MSG_SIZE,
+        KafkaError.INVALID_MSG,
+        KafkaError.INVALID_TIMESTAMP,
+        KafkaError.POLICY_VIOLATION,
+        KafkaError._BAD_MSG,
+        KafkaError._INVALID_ARG,
+        87,  # INVALID_RECORD; confluent-kafka 1.7.0 has no name for it
+    }
+)
+_UNKNOWN_TOPIC = frozenset({KafkaError._UNKNOWN_TOPIC, KafkaError.UNKNOWN_TOPIC_OR_PART})
+_NOT_ALLOWED = frozenset(
+    {
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError._AUTHENTICATION,
+    }
+)
+
+
+def is_permanent(error: KafkaError) -> bool:
+    """Tell whether the broker or librdkafka will refuse this one message for ever."""
+    return error.code() in _PERMANENT
+
+
+def is_for_size(error: KafkaError) -> bool:
+    """Tell whether the broker found a batch too large."""
+    return error.code() in (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE)
+
+
+def describe(error: KafkaError, topic: str) -> str:
+    """Say in words what an error means to the person who reads the log, with the way out if there is one."""
+    if error.code() in _UNKNOWN_TOPIC:
+        return (
+            f'topic "{topic}" does not exist and the broker does not create it: '
+            "create it, or mend [kafka] topic; nothing is lost meanwhile"
+        )
+    if error.code() in _NOT_ALLOWED:
+        return f'the broker does not let us write to topic "{topic}": {error.str()}'
+    return str(error.str())
+
+
+def libraries() -> str:
+    """Return the versions in use, for logs and reports."""
+    version = confluent_kafka.version()  # a tuple in 1.7.0, later a string
+    name = version[0] if isinstance(version, tuple) else version
+    return f"confluent-kafka {name}, librdkafka {confluent_kafka.libversion()[0]}"
+
+
+class Producer:
+    """One librdkafka producer. `produce` and `poll` are its own methods, called positionally in the loop.
+
+    `produce(topic, value, key, partition, callback, on_delivery, timestamp_ms, headers)` never blocks (the
+    two callbacks are names of one thing). It raises `BufferError` when librdkafka's queue is full and
+    `KafkaException` when the message is refused at once.
+    `poll(seconds)` calls the delivery callbacks of messages that failed, and lets go of those of messages
+    that were delivered. `fatal` is set once the producer can no longer be used.
+
+    `on_statistics` gets librdkafka's statistics, from `poll`. Raises `ConfigError` where librdkafka refuses a
+    property; `origins` says which line a property is from.
+    """
+
+    def __init__(
+        self,
+        properties: Mapping[str, str],
+        *,
+        logger: logging.Logger,
+        on_error: Callable[[str], None],
+        origins: Mapping[str, str] | None = None,
+        on_statistics: Callable[[str], None] | None = None,
+    ) -> None:
+        self.fatal: str | None = None
+        self._is_discarded = False
+        self.max_in_flight = min(
+            MAX_IN_FLIGHT, int(properties.get("queue.buffering.max.messages", MAX_IN_FLIGHT))
+        )
+        self._on_error = on_error
+        configuration: dict[str, Any] = {
+            **properties,
+            "error_cb": self._error,
+            "delivery.report.only.error": True,  # what is delivered is let go of: see ledger.Hold
+        }
+        if on_statistics is not None:
+            configuration.setdefault(STATISTICS_INTERVAL, STATISTICS_INTERVAL_MS)
+            configuration["stats_cb"] = on_statistics
+        try:
+            self._producer = confluent_kafka.Producer(configuration, logger=logger)
+        except KafkaException as error:
+            raise ConfigError([_problem(error.args[0].str(), origins or {})]) from error
+        self.produce = self._producer.produce
+        self.poll = self._producer.poll
+
+    def __len__(self) -> int:
+        """How many messages are not yet reported."""
+        return len(self._producer)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another chunk may be sent."""
+        return len(self._producer) < self.max_in_flight
+
+    def flush(self, seconds: float) -> int:
+        """Wait until all is reported, at most `seconds`; return how many messages are left. Blocks."""
+        return int(self._producer.flush(seconds))
+
+    def has_leaders(self, topic: str, seconds: float) -> bool:
+        """Ask Kafka whether every partition of a topic has a leader. Blocks for at most `seconds`."""
+        try:
+            partitions = self._producer.list_topics(topic, timeout=seconds).topics[topic].partitions
+        except KafkaException:
+            return False
+        return bool(partitions) and all(partition.leader >= 0 for partition in partitions.values())
+
+    def discard(self) -> None:
+        """Throw away what is not sent yet, and close in the background: that can take a second."""
+        self._is_discarded = True
+        producer = self._producer
+        # At once: what is still queued would come after what its failed predecessors are sent again for.
+        producer.purge(blocking=False)
+
+        def close() -> None:
+            # Of a producer that was shut out not even that succeeds.
+            with contextlib.suppress(KafkaException, SystemError):
+                producer.flush(1)
+
+        threading.Thread(target=close, name="discard-producer", daemon=True).start()
+
+    def _error(self, error: KafkaError) -> None:
+        if error.fatal():
+            self.fatal = str(error.str())
+        self._on_error(str(error.str()))
+
+
+class NoProducer:
+    """Stands where there is no producer for a while, and takes nothing."""
+
+    fatal = None
+    has_room = False
+
+    def __len__(self) -> int:
+        return 0
+
+    def produce(self, *_message: object) -> None:
+        """Have no room."""
+        raise BufferError
+
+    def poll(self, seconds: float) -> int:
+        """Wait."""
+        time.sleep(seconds)
+        return 0
+
+    def has_leaders(self, _topic: str, _seconds: float) -> bool:
+        """Say no."""
+        return False
+
+    def discard(self) -> None:
+        """Do nothing."""
+
+
+class TransactionalProducer(Producer):
+    """A producer with a `transactional.id`: what it sends counts for readers once it is committed."""
+
+    _opening = threading.Lock()
+    """One at a time in this process, so that the latest is the one that is not shut out."""
+
+    def open(self, seconds: float) -> None:
+        """Take over the transactional id: what others have not committed is aborted, and they are shut out.
+
+        Blocks for at most `seconds`. Raises `DeliveryFailed`.
+        """
+        with self._opening:
+            self._insist(self._producer.init_transactions, seconds)
+
+    def begin(self) -> None:
+        """Begin a transaction. Raises `DeliveryFailed`."""
+        try:
+            self._producer.begin_transaction()
+        except KafkaException as error:
+            raise DeliveryFailed(f"no transaction can be begun: {error.args[0].str()}") from error
+
+    def add(self, topic: str, partition: int, key: bytes, value: bytes) -> None:
+        """Add a record that nobody waits for. Raises `DeliveryFailed`."""
+        try:
+            self._producer.produce(topic, value, key, partition)
+        except (KafkaException, BufferError) as error:
+            raise DeliveryFailed(f"the checkpoint cannot be sent to {topic}: {error}") from error
+
+    def commit(self, seconds: float) -> None:
+        """Commit the transaction. Blocks for at most `seconds`. Raises `DeliveryFailed`."""
+        self._insist(self._producer.commit_transaction, seconds)
+
+    def _insist(self, step: Callable[[float], object], seconds: float) -> None:
+        """Call a step of librdkafka's, again where it says that this may help."""
+        until = time.monotonic() + seconds
+        while True:
+            if self._is_discarded:
+                raise DeliveryFailed("another producer has taken over in this process")
+            try:
+                step(STEP_SECONDS)
+                return
+            except KafkaException as error:
+                reason = error.args[0]
+                if not reason.retriable() or time.monotonic() > until:
+                    raise DeliveryFailed(f"a transaction failed: {reason.str()}") from error
+
+
+def _problem(text: str, origins: Mapping[str, str]) -> Problem:
+    """Name the line of the configuration that a refused property came from."""
+    for name, origin in origins.items():
+        if f'"{name}"' in text:
+            return Problem(message=f"{origin}: {text}")
+    return Problem(message=f"the Kafka settings are refused: {text}")

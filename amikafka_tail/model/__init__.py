@@ -1,0 +1,1 @@
+"""What flows between the rooms: events, payloads, gaps, counters, errors, sources. No I/O in here."""

@@ -1,0 +1,70 @@
+"""What a live source is: one that cannot be asked again, so the host records what it sends."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+
+class Connection(Protocol):
+    """A connection on which nothing but events comes any more, ready to be recorded."""
+
+    @property
+    def socket(self) -> socket.socket:
+        """The socket, non-blocking."""
+
+    @property
+    def tls(self) -> bool:
+        """Whether it is an `ssl.SSLSocket`."""
+
+    @property
+    def leftover(self) -> bytes:
+        """Bytes read beyond the login."""
+
+    @property
+    def asterisk_version(self) -> str:
+        """What CoreSettings says, empty where it may not be asked."""
+
+    @property
+    def system_name(self) -> str:
+        """What CoreSettings says, empty where there is none."""
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What a person should know about this connection, for the log."""
+
+    @property
+    def peer(self) -> str:
+        """The other side, for the log."""
+
+    @property
+    def ping(self) -> bytes:
+        """A request that Asterisk answers."""
+
+    @property
+    def keepalive(self) -> float:
+        """Seconds of silence before the host sends `ping`."""
+
+    @property
+    def timeout(self) -> float:
+        """Seconds without a byte after that before the host gives up."""
+
+
+@runtime_checkable
+class LiveSource(Protocol):
+    """Makes connections. The host calls it from a thread of its own, one call at a time."""
+
+    def connect(self) -> Connection:
+        """Return a connection that is ready to be recorded. Blocks, within its own time limit.
+
+        Raises `SourceDisconnected` where trying again may help, `LoginRefused` where a person has to act.
+        """
+
+
+@runtime_checkable
+class Resumable(Protocol):
+    """A live source whose connections can outlive the process in systemd's file descriptor store."""
+
+    def resume(self, handed_over: socket.socket) -> Connection:
+        """Return the connection on a socket that an earlier process logged in on. Sends nothing."""

@@ -1,0 +1,1 @@
+"""Plugins: the hooks, what is registered, and how it is found."""

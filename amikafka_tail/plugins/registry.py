@@ -1,0 +1,72 @@
+"""What is registered: sources, filters and formats, each with its options, factory and origin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from amikafka_tail.model.errors import PluginError
+
+DISTRIBUTION = "amikafka-tail"
+KINDS = ("source", "filter", "format")
+RESERVED = ("general", "kafka", "journal")
+"""Sections of ami_kafka.conf that are the host's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """The distribution that a plugin came from, and the name of its entry point."""
+
+    distribution: str
+    version: str
+    entry_point: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.distribution} {self.version}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registration:
+    """One source, filter or format."""
+
+    kind: str
+    name: str
+    options: type
+    factory: Callable[..., Any]
+    origin: Origin
+
+    def make(self, *arguments: Any) -> Any:
+        """Call the factory. Raises `ValueError` for options that cannot be used, else `PluginError`."""
+        try:
+            return self.factory(*arguments)
+        except (PluginError, ValueError):
+            raise
+        except Exception as error:
+            raise PluginError(
+                f'{self.origin}: the {self.kind} "{self.name}" cannot be made:'
+                f" {type(error).__name__}: {error}"
+            ) from error
+
+
+class Registry:
+    """All that is registered, in the order of registration. A name is given once, whatever the kind."""
+
+    def __init__(self, registrations: Mapping[str, Registration]) -> None:
+        self._registrations = MappingProxyType(dict(registrations))
+
+    def __iter__(self) -> Iterator[Registration]:
+        return iter(self._registrations.values())
+
+    def names(self, kind: str) -> list[str]:
+        """Return the names of one kind."""
+        return [registration.name for registration in self if registration.kind == kind]
+
+    def get(self, kind: str, name: str) -> Registration:
+        """Return a registration. Raises `PluginError` when there is none of that kind and name."""
+        found = self._registrations.get(name)
+        if found is None or found.kind != kind:
+            known = ", ".join(self.names(kind))
+            raise PluginError(f'no {kind} is called "{name}" (there are: {known})')
+        return found
