@@ -88,7 +88,7 @@ def run(options: argparse.Namespace) -> int:
     registry = loader.load()
     configuration = settings.load(options.configuration, registry)
     logs.set_up(configuration.log_level)
-    core_dumps.leave_no_core()
+    core_dumps.disable_core_dumps()
     if not configuration.enabled:
         log.warning("%s: [general] enabled = no: doing nothing until a reload", configuration.path)
         reloaded = wait_while_disabled(lambda: settings.load(options.configuration, registry))

@@ -24,7 +24,7 @@ from typing import Any
 from amikafka_tail.ami.framing import END, Framer
 from amikafka_tail.config import settings
 from amikafka_tail.delivery import build
-from amikafka_tail.delivery.ledger import Hold, Ledger
+from amikafka_tail.delivery.ledger import DeliveryToken, Ledger
 from amikafka_tail.delivery.messages import Messages
 from amikafka_tail.intake.stream_reader import CHUNK, StreamReader
 from amikafka_tail.journal.journal import Journal
@@ -110,7 +110,7 @@ class _Producing:
 
     def __call__(self) -> float:
         produce, poll = self._producer.produce, self._producer.poll
-        report = Hold(self._ledger.open(0, 1))
+        report = DeliveryToken(self._ledger.open(0, 1))
         began = time.process_time_ns()
         begin = time.thread_time_ns()
         for value, key, moment_ms, headers in self._messages:

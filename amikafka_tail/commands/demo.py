@@ -26,7 +26,7 @@ from amikafka_tail.daemon import logs
 from amikafka_tail.delivery import build
 from amikafka_tail.delivery.pipeline import Pipeline
 from amikafka_tail.intake import build_source
-from amikafka_tail.intake.fd_store import DescriptorStore
+from amikafka_tail.intake.fd_store import FdStore
 from amikafka_tail.intake.recorder import Recorder
 from amikafka_tail.intake.stream_reader import StreamReader
 from amikafka_tail.journal.dead_letters import DeadLetters
@@ -137,7 +137,7 @@ def _carry(path: Path, asterisk: RecordedAsterisk, count: int) -> tuple[Counters
         wake=lambda: None,
         clock=time.monotonic,
         now_ms=lambda: time.time_ns() // 1_000_000,
-        store=DescriptorStore(None),
+        store=FdStore(None),
         key="demo",
     )
     pipeline = Pipeline(

@@ -18,7 +18,7 @@ from amikafka_tail.intake.recording import Recording
 from amikafka_tail.journal.dead_letters import DeadLetters
 from amikafka_tail.journal.dead_letters import read as read_letters
 from amikafka_tail.journal.durable import replace_file
-from amikafka_tail.journal.segment import Moment
+from amikafka_tail.journal.segment import CaptureTime
 from amikafka_tail.model.counters import Counters
 from amikafka_tail.model.errors import InputError
 from amikafka_tail.model.replayable_source import Reader
@@ -34,14 +34,14 @@ class Letters(Recording):
 
     def __init__(self, file: BinaryIO, name: str) -> None:
         stream = tempfile.TemporaryFile()  # noqa: SIM115, it is this object's own
-        self._moments: list[Moment] = []
+        self._capture_times: list[CaptureTime] = []
         try:
             passed_over = 0
             for letter in read_letters(file, name):
                 if letter.kind != "refused":
                     passed_over += 1  # half an event is none, whatever was mended
                     continue
-                self._moments.append(Moment(stream.tell(), letter.captured_ms))
+                self._capture_times.append(CaptureTime(stream.tell(), letter.captured_ms))
                 stream.write(letter.raw + END)
             stream.flush()
         except InputError:
@@ -53,9 +53,9 @@ class Letters(Recording):
             log.warning("%s: %d entries are no whole events and are passed over", name, passed_over)
         super().__init__(stream, name)
 
-    def moments(self, start: int, end: int) -> list[Moment]:
+    def capture_times(self, start: int, end: int) -> list[CaptureTime]:
         """Return when each of the events was read from Asterisk."""
-        return [moment for moment in self._moments if start <= moment.offset < end]
+        return [moment for moment in self._capture_times if start <= moment.offset < end]
 
 
 class Progress:

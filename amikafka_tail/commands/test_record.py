@@ -15,7 +15,7 @@ from amikafka_tail.plugins.registry import Registry
 NAME = "AmikafkaTest"
 
 
-class TrialRecord(NamedTuple):
+class Record(NamedTuple):
     """One message."""
 
     name: str
@@ -24,7 +24,7 @@ class TrialRecord(NamedTuple):
     headers: Headers
 
 
-def make(settings: Settings, registry: Registry) -> TrialRecord:
+def make(settings: Settings, registry: Registry) -> Record:
     """Make it in the configured format, with the usual headers. Raises `AmikafkaError`."""
     messages = build.messages(settings, registry)
     envelope, render = messages.route(messages.fallback)
@@ -41,4 +41,4 @@ def make(settings: Settings, registry: Registry) -> TrialRecord:
     value = render(event)
     if type(value) is not bytes:
         value, headers = unpack(value, headers)
-    return TrialRecord(NAME, key, value, headers)
+    return Record(NAME, key, value, headers)

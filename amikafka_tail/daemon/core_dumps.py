@@ -7,7 +7,7 @@ import ctypes
 PR_SET_DUMPABLE = 4
 
 
-def leave_no_core() -> None:
+def disable_core_dumps() -> None:
     """Leave no core dump, which would hold the passwords, and let no process of this user read our memory.
 
     See PR_SET_DUMPABLE of prctl(2). Where that is refused, a core dump is what the machine's limits say.

@@ -13,7 +13,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from amikafka_tail.daemon.log_throttle import folded_before
+from amikafka_tail.daemon.log_throttle import suppressed_before
 
 SOCKET = Path("/run/systemd/journal/socket")
 IDENTIFIER = "amikafka"
@@ -63,7 +63,7 @@ def fields(record: logging.LogRecord, text: str) -> Iterator[tuple[str, str]]:
     yield "CODE_FUNC", record.funcName or ""
     for name, value in named_values(record):
         yield f"AMIKAFKA_{name.upper()}", value[:MOST_VALUE]
-    if folded := folded_before(record):
+    if folded := suppressed_before(record):
         yield "AMIKAFKA_FOLDED", str(folded)
 
 

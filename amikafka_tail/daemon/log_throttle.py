@@ -26,7 +26,7 @@ class _Seen:
     """The last of those that were not written."""
 
 
-class FoldRepeats(logging.Filter):
+class LogThrottle(logging.Filter):
     """Lets a message through `burst` times in `seconds`, then says once how many more there were.
 
     The next one of its kind says so or, where none comes, `ended`. Messages are the same when their text
@@ -89,7 +89,7 @@ class FoldRepeats(logging.Filter):
         return key
 
 
-def folded_before(record: logging.LogRecord) -> int:
+def suppressed_before(record: logging.LogRecord) -> int:
     """Return how many more like a record were not written."""
     return int(getattr(record, "folded", 0))
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from amikafka_tail.daemon import journald
 from amikafka_tail.daemon.journald import PRIORITIES, JournalHandler
-from amikafka_tail.daemon.log_throttle import FoldRepeats
+from amikafka_tail.daemon.log_throttle import LogThrottle
 
 ROOT = "amikafka"
 SILENT = logging.CRITICAL + 1
@@ -99,7 +99,7 @@ def set_up(level: str = "info", *, journal: Path = journald.SOCKET) -> None:
         handler.setFormatter(_Formatter())
     else:
         handler.setFormatter(_Formatter("%(asctime)s %(levelname)-7s %(message)s"))
-    handler.addFilter(FoldRepeats())
+    handler.addFilter(LogThrottle())
     logger = logging.getLogger(ROOT)
     for before in logger.handlers:
         if before is not recent:
@@ -121,7 +121,7 @@ def tell_of_storms(*, at_once: bool = False) -> None:
     """Write how many messages were folded in storms that are over; with `at_once`, in the others too."""
     for handler in logging.getLogger(ROOT).handlers:
         for each in handler.filters:
-            if isinstance(each, FoldRepeats):
+            if isinstance(each, LogThrottle):
                 for record in each.ended(at_once=at_once):
                     if logging.getLogger(record.name).isEnabledFor(record.levelno):
                         handler.handle(record)

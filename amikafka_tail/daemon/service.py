@@ -20,14 +20,14 @@ from amikafka_tail.config.settings import Settings
 from amikafka_tail.daemon import logs
 from amikafka_tail.daemon.notify import Notifier
 from amikafka_tail.daemon.reloads import Reloads
-from amikafka_tail.daemon.status.board import Board
+from amikafka_tail.daemon.status.endpoints import Endpoints
 from amikafka_tail.daemon.status.gather import Daemon
 from amikafka_tail.delivery import build
 from amikafka_tail.delivery.pipeline import Pipeline
 from amikafka_tail.intake import build_source
-from amikafka_tail.intake.fd_store import put_all_away
+from amikafka_tail.intake.fd_store import discard_handed_over
 from amikafka_tail.intake.intake import checkpoint_path, load_checkpoint, open_intake, refuse_other_kind
-from amikafka_tail.journal.checkpoint_writer import Syncer
+from amikafka_tail.journal.checkpoint_writer import CheckpointWriter
 from amikafka_tail.journal.dead_letters import DeadLetters
 from amikafka_tail.kafka.producer import libraries
 from amikafka_tail.model import speedups
@@ -77,12 +77,12 @@ class Service:
         self._intake = open_intake(
             source, settings, registry, stored=stored, counters=self._counters, wake=self._wake
         )
-        self._board = Board(settings, self._counters, wake=self._wake, environment=os.environ)
+        self._endpoints = Endpoints(settings, self._counters, wake=self._wake, environment=os.environ)
         self._dead_letters = DeadLetters(settings.journal.directory / "dead-letter.jsonl")
         position = stored.offset if stored else self._intake.start
         self._released = self._intake.checkpoint(position)
         self._pipeline = self._make_pipeline(position, in_block=stored is None and position > 0)
-        self._syncer = Syncer(
+        self._checkpoint_writer = CheckpointWriter(
             path,
             stored=self._released,
             released=lambda: self._released,
@@ -97,9 +97,9 @@ class Service:
             owner=self._owner,
             checkpoint=self._intake.checkpoint,
             sync=self._intake.sync,
-            on_statistics=self._board.statistics.take,
+            on_statistics=self._endpoints.statistics.take,
         )
-        connect = partial(build.producer, self._settings, on_statistics=self._board.statistics.take)
+        connect = partial(build.producer, self._settings, on_statistics=self._endpoints.statistics.take)
         return Pipeline(
             self._intake.reader_at(position, in_block=in_block),
             messages=build.messages(
@@ -134,8 +134,8 @@ class Service:
         )
         if accelerator.advice:
             log.warning("%s: events cost more CPU meanwhile; %s", accelerator.reason, accelerator.advice)
-        self._syncer.start()
-        self._board.start()
+        self._checkpoint_writer.start()
+        self._endpoints.start()
         self._notifier.tell("READY=1", "STATUS=starting")
         while not self._stop_requested:
             if self._reload_requested:
@@ -145,8 +145,8 @@ class Service:
                 self._wait()
             self._notifier.keep_alive()
             self._report()
-            self._board.tick(Daemon(self._settings, self._intake, self._pipeline))
-        self._board.stop()
+            self._endpoints.tick(Daemon(self._settings, self._intake, self._pipeline))
+        self._endpoints.stop()
         self._stop()
 
     def _round(self) -> bool:
@@ -162,7 +162,7 @@ class Service:
     def _release(self) -> None:
         """Let go what is delivered; from here on the checkpoint may say so."""
         position = self._pipeline.ledger.position
-        self._intake.release(position, stored=self._syncer.stored.offset)
+        self._intake.release(position, stored=self._checkpoint_writer.stored.offset)
         if position != self._released.offset:
             self._released = self._intake.checkpoint(position)
 
@@ -229,7 +229,7 @@ class Service:
             return
         self._settings = replace(settings, journal=previous.journal)
         logs.set_level(settings.log_level)
-        self._board.reload(settings)
+        self._endpoints.reload(settings)
         if settings.journal != previous.journal:
             log.warning("[journal]: what was changed there takes effect with a restart")
         if not settings.enabled:
@@ -273,7 +273,7 @@ class Service:
         self._release()
         self._note()
         try:
-            self._syncer.stop()
+            self._checkpoint_writer.stop()
         except OSError as error:
             log.error(
                 "the checkpoint could not be stored: %s: some events will be sent again", error.strerror
@@ -305,7 +305,7 @@ def wait_while_disabled(load: Callable[[], Settings]) -> Settings | None:
 
     Signals stay blocked, so that none of them ends the process before the service listens.
     """
-    put_all_away(os.environ)
+    discard_handed_over(os.environ)
     notifier = Notifier()
     reloads = Reloads(os.environ)
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)

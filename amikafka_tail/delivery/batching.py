@@ -12,9 +12,9 @@ from typing import Protocol
 from amikafka_tail.delivery.sender import Sender
 from amikafka_tail.model.errors import ConfigError, DeliveryFailed
 
-ALONE = 1
+ONE_MESSAGE = 1
 """librdkafka's `batch.size` that lets every message have a request of its own."""
-ALONE_SECONDS = 10.0
+ONE_MESSAGE_SECONDS = 10.0
 """How long after the last refusal messages are sent alone."""
 LARGEST, SMALLEST = 1_000_000, 16_384
 """Bytes of a batch: librdkafka's default, and what it is made no smaller than after refusals for its size."""
@@ -45,7 +45,7 @@ class Batching:
 
     def connect(self) -> Sender:
         """Make the producer to go on with."""
-        return self._connect(ALONE if self.is_alone else self._size)
+        return self._connect(ONE_MESSAGE if self.is_alone else self._size)
 
     def connect_again(self) -> Sender:
         """Make the next one. Raises `DeliveryFailed`: what it takes, a certificate for one, may come back."""
@@ -62,7 +62,7 @@ class Batching:
         if for_size and not self.is_alone:
             self._size = max(SMALLEST, (self._size or LARGEST) // 4)
         self.is_alone = True
-        self._until = self._clock() + ALONE_SECONDS
+        self._until = self._clock() + ONE_MESSAGE_SECONDS
 
     def end(self) -> None:
         """Let messages share requests again."""

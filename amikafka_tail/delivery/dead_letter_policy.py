@@ -21,7 +21,7 @@ MAX_REMEMBERED = 10_000
 log = logging.getLogger("amikafka.pipeline")
 
 
-class SetAside:
+class DeadLetterPolicy:
     """Keeps dead letters for one pipeline.
 
     `given_up` says for the position of each event what is published in its place, if anything. All that set

@@ -44,7 +44,7 @@ def envelopes(
 ) -> Envelope:
     """Make the function that returns an event's key, headers and timestamp in ms since the epoch.
 
-    The headers are app_ami_kafka's, in its order. The moment is the event's own `Timestamp` where Asterisk
+    The headers are app_ami_kafka's, in its order. The timestamp is the event's own `Timestamp` where Asterisk
     put one (`timestampevents`, the line right after Privilege), else the time of capture: one that is no
     integer of 64 bits raises `TypeError` or `OverflowError`. The returned list of headers is shared between
     calls and must not be changed.
@@ -98,31 +98,31 @@ def _envelope(
             if len(kinds) >= MAX_KINDS:
                 kinds.clear()
             kind = kinds[head] = learn(event, head)
-        moment = event.captured_ms
+        time_ms = event.captured_ms
         if kind.is_privileged and raw.startswith(TIMESTAMP, end):
             stamp = raw[end + len(TIMESTAMP) :].partition(CRLF)[0]
             digits = stamp[:10] + stamp[11:]
             if len(digits) == 16 and digits.isdigit() and stamp[10] == DOT:
-                moment = int(digits) // 1000
+                time_ms = int(digits) // 1000
             else:
-                moment = milliseconds(stamp, moment)
-        if type(moment) is not int or not SMALLEST <= moment <= LARGEST:
-            _check(moment)
+                time_ms = milliseconds(stamp, time_ms)
+        if type(time_ms) is not int or not SMALLEST <= time_ms <= LARGEST:
+            _check(time_ms)
         kind.count[0] += 1
-        second = moment // 1000
+        second = time_ms // 1000
         if kind.second != second:
             kind.headers = headers_of(kind, second)
             kind.second = second
-        return (kind.name if choose_key is None else choose_key(event, kind.name)), kind.headers, moment
+        return (kind.name if choose_key is None else choose_key(event, kind.name)), kind.headers, time_ms
 
     return envelope
 
 
-def _check(moment: object) -> None:
+def _check(time_ms: object) -> None:
     """Refuse a time that the producer has no answer to: a plugin may have made the event."""
-    if not isinstance(moment, int):
-        raise TypeError(f"the time of an event is of the type {type(moment).__name__}, not int")
-    if not SMALLEST <= moment <= LARGEST:
+    if not isinstance(time_ms, int):
+        raise TypeError(f"the time of an event is of the type {type(time_ms).__name__}, not int")
+    if not SMALLEST <= time_ms <= LARGEST:
         raise OverflowError("the time of an event has more than 64 bits")
 
 

@@ -13,15 +13,15 @@ class Failure(NamedTuple):
     error: Any
     message: Any
     event: Any
-    """What it was made of, where it had a `Hold` of its own."""
+    """What it was made of, where it had a `DeliveryToken` of its own."""
 
 
 class Receipt:
     """Stands for one chunk that was read: `start` to `end` in the source.
 
     It is finished when nothing is `pending`: whoever sends the chunk's messages holds it, as does each
-    failure until somebody has settled it, and the `Hold` that the messages carry. `messages` is how many
-    there were, once that is known.
+    failure until somebody has settled it, and the `DeliveryToken` that the messages carry. `messages` is how
+    many there were, once that is known.
     """
 
     __slots__ = ("end", "failures", "messages", "pending", "start")
@@ -38,7 +38,7 @@ class Receipt:
         self.pending -= 1
 
 
-class Hold:
+class DeliveryToken:
     """The delivery callback of messages of one chunk, which is not finished as long as one of them has it.
 
     A producer with `delivery.report.only.error` calls it for a message that failed. For one that was

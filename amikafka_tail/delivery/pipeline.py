@@ -11,11 +11,11 @@ import logging
 from collections.abc import Callable, Iterator
 
 from amikafka_tail.delivery.batching import Batching, Connect
-from amikafka_tail.delivery.dead_letter_policy import SetAside
-from amikafka_tail.delivery.ledger import Hold, Ledger, Receipt
+from amikafka_tail.delivery.dead_letter_policy import DeadLetterPolicy
+from amikafka_tail.delivery.ledger import DeliveryToken, Ledger, Receipt
 from amikafka_tail.delivery.messages import Messages
 from amikafka_tail.delivery.sender import Sender
-from amikafka_tail.delivery.stall import Stall
+from amikafka_tail.delivery.stall_detector import StallDetector
 from amikafka_tail.delivery.transactions import Committed, Transactions
 from amikafka_tail.journal.dead_letters import DeadLetters
 from amikafka_tail.kafka.producer import (
@@ -77,12 +77,14 @@ class Pipeline:
         self._reader = reader
         self._messages = messages
         self._batching = Batching(connect, clock)
-        self._aside = SetAside(dead_letters, messages, counters, lambda: self.ledger.position)
+        self._dead_letter_policy = DeadLetterPolicy(
+            dead_letters, messages, counters, lambda: self.ledger.position
+        )
         self._counters = counters
         self._clock = clock
         self._retry_after = FIRST_RETRY
         self._resume_at = 0.0
-        self._stall = Stall(clock)
+        self._stall_detector = StallDetector(clock)
         self._hold_for = FIRST_HOLD
         self._sending: Iterator[None] | None = None
         self._identity = messages.fallback
@@ -164,11 +166,11 @@ class Pipeline:
                 self._recover()
             if self._settle():
                 self._retry_after = FIRST_RETRY
-                self._stall.moved()
+                self._stall_detector.moved()
                 self.trouble = None
                 self._counters.delivered += self.ledger.delivered
                 self.ledger.delivered = 0
-            elif self._stall.is_over(self.producer, self._messages.topic):
+            elif self._stall_detector.is_over(self.producer, self._messages.topic):
                 raise DeliveryFailed("Kafka answers, and acknowledges nothing of what was sent to it")
         except DeliveryFailed as error:
             self._go_back(str(error))
@@ -177,7 +179,8 @@ class Pipeline:
 
     def _settle(self) -> bool:
         """Release what is delivered for good; return whether there was anything. Raises `DeliveryFailed`."""
-        self._aside.sync()  # what is delivered is deleted: the dead letters have to be on the disk before
+        # What is delivered is deleted: the dead letters have to be on the disk before.
+        self._dead_letter_policy.sync()
         transactions = self._transactions
         if transactions is None:
             return self.ledger.settle() > 0
@@ -233,10 +236,10 @@ class Pipeline:
         """
         counters = self._counters
         sent_before = counters.sent
-        given_up = self._aside.given_up
+        given_up = self._dead_letter_policy.given_up
         envelope, render = self._route
         produce = self.producer.produce
-        report = hold = Hold(receipt)
+        report = hold = DeliveryToken(receipt)
         alone = self._batching.is_alone
         topic = self._messages.topic
         choose = self._messages.choose
@@ -246,11 +249,11 @@ class Pipeline:
             event: Event | None
             if type(found) is Event and not (given_up and found.position in given_up):
                 event = found
-                hold = Hold(receipt, event) if alone else report
+                hold = DeliveryToken(receipt, event) if alone else report
                 counters.events += 1
             else:
                 event = self._in_place_of(found)
-                hold = Hold(receipt, event)
+                hold = DeliveryToken(receipt, event)
             while event is not None:
                 try:
                     chosen = event if choose is None or type(event) is Gap else choose(event)
@@ -265,8 +268,8 @@ class Pipeline:
                     if self._has_to_wait(error):
                         yield
                     else:
-                        event = self._aside.failed(event, error)
-                        hold = Hold(receipt, event)
+                        event = self._dead_letter_policy.failed(event, error)
+                        hold = DeliveryToken(receipt, event)
                     continue
                 try:
                     produce(topic, value, key, -1, hold, hold, moment_ms, headers)
@@ -276,7 +279,7 @@ class Pipeline:
                     yield
                 except KafkaException as error:
                     event = self._refused(event, error.args[0])
-                    hold = Hold(receipt, event)
+                    hold = DeliveryToken(receipt, event)
         # Whoever keeps an exception that a plugin raised keeps this frame too.
         del report, hold
         receipt.messages = counters.sent - sent_before
@@ -285,11 +288,11 @@ class Pipeline:
     def _in_place_of(self, found: Event | Unpublishable) -> Event | None:
         """Return what is published for what is no ordinary event, if anything. Raises `DeliveryFailed`."""
         if type(found) is Gap:
-            return found if self._aside.may_tell(found) else None
-        if found.position in self._aside.given_up:
-            return self._aside.given_up[found.position]
+            return found if self._dead_letter_policy.may_tell(found) else None
+        if found.position in self._dead_letter_policy.given_up:
+            return self._dead_letter_policy.given_up[found.position]
         if type(found) is Unpublishable:
-            return self._aside.unpublishable(found)
+            return self._dead_letter_policy.unpublishable(found)
         assert isinstance(found, Event)  # a source's own kind
         self._counters.events += 1
         return found
@@ -336,7 +339,7 @@ class Pipeline:
             value = self._route.render(event)
             if type(value) is not bytes:
                 value, headers = unpack(value, headers)
-            hold = Hold(receipt, event)
+            hold = DeliveryToken(receipt, event)
             self.producer.produce(self._messages.topic, value, key, -1, hold, hold, moment_ms, headers)
             del hold
         except Exception as error:
@@ -355,7 +358,7 @@ class Pipeline:
         """Send an event to the dead letters, so that it is not tried again; return what takes its place."""
         reason = describe(error, self._messages.topic)
         log.error("refused by Kafka: %s: event=%r offset=%d", reason, event.name, event.position)
-        return self._aside.put(event, reason)
+        return self._dead_letter_policy.put(event, reason)
 
     def _go_back(self, reason: str, *, refused: bool = False) -> None:
         """Begin again at the checkpoint with a fresh producer, after a while.
@@ -374,7 +377,7 @@ class Pipeline:
         self._pause(reason)
         self._sending = None
         self._reader.seek(position)
-        self._stall.moved()
+        self._stall_detector.moved()
         self._reconnect()
 
     def _pause(self, reason: str) -> None:
@@ -414,7 +417,7 @@ class Pipeline:
 
     def _has_to_wait(self, error: Exception) -> bool:
         """Tell whether a plugin asked to be called again later, and wait if it did."""
-        plugin, cause = self._aside.blamed(error)
+        plugin, cause = self._dead_letter_policy.blamed(error)
         if not isinstance(cause, TryLater):
             return False
         self._resume_at = self._clock() + self._hold_for

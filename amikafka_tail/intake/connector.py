@@ -17,7 +17,7 @@ from amikafka_tail.intake.backoff import Backoff
 from amikafka_tail.model.identity import Identity
 from amikafka_tail.model.live_source import Connection, LiveSource
 
-SOON, NOW_AND_THEN = 5.0, 30.0
+RETRY_SECONDS, REFUSED_RETRY_SECONDS = 5.0, 30.0
 """Seconds between attempts at most: what happens meanwhile is lost. Refused logins get an address banned."""
 
 log = logging.getLogger("amikafka.connection")
@@ -69,9 +69,9 @@ class Connector:
             return None
         return outcome if isinstance(outcome, Exception) else Made(target, outcome)
 
-    def pause(self, now: float, longest: float = SOON) -> float:
-        """Put the next attempt off, longer after each failure; return for how many seconds."""
-        delay = min(self._backoff.delay(now), longest)
+    def pause(self, now: float, *, refused: bool = False) -> float:
+        """Put the next attempt off, longer after each failure and a refusal; return for how many seconds."""
+        delay = min(self._backoff.delay(now), REFUSED_RETRY_SECONDS if refused else RETRY_SECONDS)
         self.due = now + delay
         return delay
 
@@ -106,7 +106,7 @@ def _close(outcome: Connection | Exception) -> None:
         outcome.socket.close()
 
 
-def say_connected(connection: Connection, identity: Identity) -> None:
+def log_connected(connection: Connection, identity: Identity) -> None:
     """Log who the Asterisk is, and what a person should know of the connection."""
     for warning in connection.warnings:
         log.warning("%s", warning)
@@ -118,7 +118,7 @@ def say_connected(connection: Connection, identity: Identity) -> None:
     )
 
 
-def hang_up(connection: Connection) -> None:
+def close_connection(connection: Connection) -> None:
     """Ask once more and say that nothing will follow: Asterisk answers, sends what it has, and closes.
 
     It looks for events after each action, but not when there is nothing more to read (main/manager.c,

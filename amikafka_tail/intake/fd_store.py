@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 FIRST_DESCRIPTOR = 3
 
 
-class DescriptorStore:
+class FdStore:
     """Keeps descriptors by name. A name is ASCII without ":"."""
 
     def __init__(self, address: str | None) -> None:
@@ -57,7 +57,7 @@ def take_descriptors(environment: MutableMapping[str, str]) -> dict[str, int]:
     return taken
 
 
-def put_away(handed_over: Mapping[str, int], store: DescriptorStore) -> None:
+def discard(handed_over: Mapping[str, int], store: FdStore) -> None:
     """Close descriptors that are of no use here, and take them out of the store.
 
     A connection that nobody reads would have Asterisk wait for it (docs/reliability.md).
@@ -67,12 +67,12 @@ def put_away(handed_over: Mapping[str, int], store: DescriptorStore) -> None:
         store.drop(name)
 
 
-def put_all_away(environment: MutableMapping[str, str]) -> None:
+def discard_handed_over(environment: MutableMapping[str, str]) -> None:
     """Put away all that the service manager hands over."""
-    put_away(take_descriptors(environment), DescriptorStore(environment.get("NOTIFY_SOCKET")))
+    discard(take_descriptors(environment), FdStore(environment.get("NOTIFY_SOCKET")))
 
 
-def whole(names: Iterable[str], parts: Sequence[str]) -> list[str]:
+def complete(names: Iterable[str], parts: Sequence[str]) -> list[str]:
     """Return the keys of which every part was handed over, under the names `<key>-<part>`."""
     handed = set(names)
     keys = [name.removesuffix(f"-{parts[0]}") for name in handed if name.endswith(f"-{parts[0]}")]

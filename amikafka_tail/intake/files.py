@@ -11,7 +11,7 @@ from typing import Any
 from amikafka_tail.config.settings import Settings
 from amikafka_tail.delivery.transactions import Committed
 from amikafka_tail.intake import build_source
-from amikafka_tail.intake.fd_store import put_all_away
+from amikafka_tail.intake.fd_store import discard_handed_over
 from amikafka_tail.intake.watch import Watch
 from amikafka_tail.journal.checkpoint import Checkpoint
 from amikafka_tail.journal.journal import lock_directory
@@ -53,7 +53,7 @@ class FileIntake:
         self._is_first = stored is None
         self._released = stored.offset if stored else 0
         self._open(source, settings, self._released, stored.bookmark if stored else None)
-        put_all_away(os.environ)
+        discard_handed_over(os.environ)
 
     def _open(
         self, source: ReplayableSource, settings: Settings, position: int, bookmark: dict[str, Any] | None

@@ -11,7 +11,7 @@ from typing import Any
 from amikafka_tail.config.settings import Settings
 from amikafka_tail.delivery.transactions import Committed
 from amikafka_tail.intake import build_source
-from amikafka_tail.intake.fd_store import DescriptorStore, take_descriptors
+from amikafka_tail.intake.fd_store import FdStore, take_descriptors
 from amikafka_tail.intake.recorder import Recorder
 from amikafka_tail.intake.stream_reader import StreamReader
 from amikafka_tail.journal.checkpoint import Checkpoint
@@ -64,7 +64,7 @@ class LiveIntake:
             wake=wake,
             clock=time.monotonic,
             now_ms=lambda: time.time_ns() // 1_000_000,
-            store=DescriptorStore(os.environ.get("NOTIFY_SOCKET")),
+            store=FdStore(os.environ.get("NOTIFY_SOCKET")),
             key=build_source.source_key(settings),
         )
         self._recorder.resume(take_descriptors(os.environ))
@@ -102,7 +102,7 @@ class LiveIntake:
     def captured_ms(self, position: int) -> int | None:
         """Return when the recorder took it from the connection."""
         at = self._journal.next_readable(position)
-        return self._journal.moments(at, at)[0].captured_ms if at < self._journal.end else None
+        return self._journal.capture_times(at, at)[0].captured_ms if at < self._journal.end else None
 
     @property
     def end(self) -> int:

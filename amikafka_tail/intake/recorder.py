@@ -20,8 +20,8 @@ import struct
 import termios
 from collections.abc import Callable
 
-from amikafka_tail.intake.connector import NOW_AND_THEN, SOON, Connector, Made, Target, hang_up, say_connected
-from amikafka_tail.intake.fd_store import DescriptorStore, put_away, whole
+from amikafka_tail.intake.connector import Connector, Made, Target, close_connection, log_connected
+from amikafka_tail.intake.fd_store import FdStore, complete, discard
 from amikafka_tail.journal.journal import Journal
 from amikafka_tail.model.counters import Counters
 from amikafka_tail.model.errors import AlreadyLoggedIn, AmikafkaError, LoginRefused, SourceDisconnected
@@ -65,7 +65,7 @@ class Recorder:
         wake: Callable[[], None],
         clock: Callable[[], float],
         now_ms: Callable[[], int],
-        store: DescriptorStore,
+        store: FdStore,
         key: str,
     ) -> None:
         self.problem: str | None = "connecting"
@@ -170,10 +170,10 @@ class Recorder:
         there was one. What is handed over and does not belong here is closed and dropped.
         """
         own = self._target.key
-        keys = whole(handed_over, STORED)
+        keys = complete(handed_over, STORED)
         key = own if own in keys else next(filter(self._is_of_my_kind, keys), own)
         mine = [handed_over.pop(f"{key}-{part}", -1) for part in STORED]
-        put_away(handed_over, self._store)
+        discard(handed_over, self._store)
         identity = self._journal.identity_at(self._journal.end)
         source = self._target.source
         if -1 in mine or identity is None or not isinstance(source, Resumable):
@@ -328,7 +328,7 @@ class Recorder:
                 self._next_since = now
                 self._overlaps = self._connection is not None
                 if self._connection is not None:
-                    hang_up(self._connection)
+                    close_connection(self._connection)
         if self._next is None or (self._connection is not None and now < self._last_word()):
             return
         if self._connection is not None:
@@ -366,7 +366,7 @@ class Recorder:
         self.problem = None
         self._counters.connections += 1
         self._connector.succeeded(now)
-        say_connected(connection, identity)
+        log_connected(connection, identity)
         if pushed.wanted:
             log.info("Asterisk filters by %d of %d eventfilter lines", pushed.taken, pushed.wanted)
         if lost_ms:
@@ -403,11 +403,11 @@ class Recorder:
         if isinstance(error, AlreadyLoggedIn) and self._inherited and self._connection is not None:
             # A restart is the way to change over where a user may be logged in only once.
             log.warning("%s: the connection of the process before makes room", error)
-            hang_up(self._connection)
+            close_connection(self._connection)
             self._inherited = False
             self._connector.pause(now)
             return
-        delay = self._connector.pause(now, NOW_AND_THEN if isinstance(error, LoginRefused) else SOON)
+        delay = self._connector.pause(now, refused=isinstance(error, LoginRefused))
         if self._connection is None:
             self.disk_problem = None  # nothing waits for the disk any more, and nobody knows how it is
         reason = str(error) if isinstance(error, AmikafkaError) else f"{type(error).__name__}: {error}"

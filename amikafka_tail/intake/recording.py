@@ -8,8 +8,8 @@ import tempfile
 from typing import BinaryIO
 
 from amikafka_tail.ami.framing import END
-from amikafka_tail.journal.journal import Silence
-from amikafka_tail.journal.segment import Moment
+from amikafka_tail.journal.journal import Disconnection
+from amikafka_tail.journal.segment import CaptureTime
 from amikafka_tail.model.identity import Identity
 
 
@@ -45,9 +45,9 @@ class Recording:
         """Return up to `size` bytes at `position`; none at the end."""
         return os.pread(self._file.fileno(), size, position)
 
-    def moments(self, start: int, _end: int) -> list[Moment]:
+    def capture_times(self, start: int, _end: int) -> list[CaptureTime]:
         """Return the file's own time: when each byte came is not known."""
-        return [Moment(start, self._captured_ms)]
+        return [CaptureTime(start, self._captured_ms)]
 
     def identity_at(self, _position: int) -> Identity | None:
         """Return nothing: a captured stream does not say who it is from."""
@@ -61,7 +61,7 @@ class Recording:
         """Return 0: a captured stream does not say how it came about."""
         return 0
 
-    def silence_before(self, _offset: int) -> Silence | None:
+    def disconnection_before(self, _offset: int) -> Disconnection | None:
         """Return nothing: nobody says when there was no connection."""
         return None
 

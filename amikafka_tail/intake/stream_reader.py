@@ -11,14 +11,14 @@ from typing import Protocol
 from amikafka_tail.ami.debuglog import debug_headers
 from amikafka_tail.ami.framing import END, MAX_BLOCK, Framer
 from amikafka_tail.ami.sequence import Sequence
-from amikafka_tail.journal.journal import Silence
-from amikafka_tail.journal.segment import Moment
+from amikafka_tail.journal.journal import Disconnection
+from amikafka_tail.journal.segment import CaptureTime
 from amikafka_tail.model import speedups
 from amikafka_tail.model.counters import Counters
 from amikafka_tail.model.event import Event
 from amikafka_tail.model.gaps import Gap, gap
 from amikafka_tail.model.identity import Identity
-from amikafka_tail.model.replayable_source import NOWHERE, Chunk, Once, Unpublishable
+from amikafka_tail.model.replayable_source import NOWHERE, Chunk, FirstReadings, Unpublishable
 
 CHUNK = 32 * 1024
 EVENT = b"Event: "
@@ -46,7 +46,7 @@ class Stream(Protocol):
     def read(self, position: int, size: int) -> bytes:
         """Return up to `size` bytes at `position`; none at the end."""
 
-    def moments(self, start: int, end: int) -> list[Moment]:
+    def capture_times(self, start: int, end: int) -> list[CaptureTime]:
         """Return when the bytes of one read were captured; the first moment holds for `start`."""
 
     def identity_at(self, position: int) -> Identity | None:
@@ -59,7 +59,7 @@ class Stream(Protocol):
     def connection_in(self, start: int, end: int) -> int | None:
         """Return the offset of the first connection that begins between two offsets: a NUL stands there."""
 
-    def silence_before(self, offset: int) -> Silence | None:
+    def disconnection_before(self, offset: int) -> Disconnection | None:
         """Return how long there was no connection before the one that begins at an offset."""
 
     def before(self, position: int) -> bytes:
@@ -79,7 +79,7 @@ class StreamReader:
         self._plain_events: PlainEvents = (
             plain_events if native is None else partial(native.plain_events, Event)
         )
-        self._once = Once()
+        self._first_readings = FirstReadings()
         self._cut_at = position if in_block else NOWHERE
         self._begin(position, in_block=in_block)
 
@@ -106,7 +106,7 @@ class StreamReader:
         self._framer = Framer(position, in_block=in_block, before=before)
         self._read_at = position
         self._captured_ms = 0
-        self._moments: deque[Moment] = deque()
+        self._capture_times: deque[CaptureTime] = deque()
         self._ready: deque[Chunk] = deque()
         self._gaps: list[Gap] = []
         self._sequence = Sequence(SEQUENCE_WINDOW)
@@ -123,11 +123,11 @@ class StreamReader:
             # The stream gave up what comes before, and perhaps the beginning of the event that stands here.
             before = self._stream.before(position)
             in_block = before != END
-            if in_block and self._once.is_first("beheaded", position):
+            if in_block and self._first_readings.is_first("beheaded", position):
                 self._counters.lost += 1
             missing, lost_from = position - self._read_at, self._read_at
             self._begin(position, in_block=in_block, before=before)
-            moment = self._stream.moments(position, position + len(data))[0]
+            moment = self._stream.capture_times(position, position + len(data))[0]
             self._gaps.append(gap("JournalFull", lost_from, moment.captured_ms, LostBytes=missing))
             log.warning("%d bytes are gone that were not read: going on at offset=%d", missing, position)
         self._read_at += len(data)
@@ -135,13 +135,13 @@ class StreamReader:
         overlong = framer.overlong
         blocks = framer.feed(data)
         if framer.overlong != overlong:
-            if self._once.is_first("too long", framer.position):
+            if self._first_readings.is_first("too long", framer.position):
                 self._counters.overlong += 1
                 log.error("passed over: an event longer than %d bytes: offset=%d", MAX_BLOCK, framer.position)
             self._gaps.append(gap("TooLong", framer.position, self._captured_ms))
-        known_until = self._moments[-1].offset if self._moments else -1
-        moments = self._stream.moments(position, self._read_at)
-        self._moments += [moment for moment in moments if moment.offset > known_until]
+        known_until = self._capture_times[-1].offset if self._capture_times else -1
+        moments = self._stream.capture_times(position, self._read_at)
+        self._capture_times += [moment for moment in moments if moment.offset > known_until]
         self._ready += self._chunks(blocks, framer.first, framer.position)
         return self._ready.popleft()
 
@@ -165,9 +165,9 @@ class StreamReader:
             blocks = [rest, *blocks[index + 1 :]]
             # The NUL is of what it begins: who reads that again finds how long there was silence.
             start, position = begin, begin + 1
-            if (silence := stream.silence_before(begin)) is not None:
-                seconds = f"{silence.ms / 1000:.3f}"
-                gaps.append(gap("Disconnected", begin, silence.until_ms, Seconds=seconds))
+            if (disconnection := stream.disconnection_before(begin)) is not None:
+                seconds = f"{disconnection.ms / 1000:.3f}"
+                gaps.append(gap("Disconnected", begin, disconnection.until_ms, Seconds=seconds))
         # Of several chunks each has to wait for its turn to say when its events came.
         is_alone = searched == first and not gaps
         plain = self._plain(blocks, position, end) if is_alone else None
@@ -179,7 +179,7 @@ class StreamReader:
 
         Returns `None` where they need a closer look; `_events` then says what they are.
         """
-        moments = self._moments
+        moments = self._capture_times
         while moments and moments[0].offset <= start:
             self._captured_ms = moments.popleft().captured_ms
         if moments and moments[0].offset < end:
@@ -190,7 +190,7 @@ class StreamReader:
         self, blocks: list[bytes], position: int, cut_off: bytes = b"", *, gaps: list[Gap]
     ) -> Iterator[Event | Unpublishable]:
         """Tell the events from whatever else is in the stream, each with its position and capture time."""
-        moments = self._moments
+        moments = self._capture_times
         # What Asterisk was asked to keep back is not lost, though its number is missing.
         numbered = not self._stream.filters_at(position)
         if not numbered:
@@ -220,7 +220,7 @@ class StreamReader:
             return 0
         self._sequence.is_new(number, block)
         missing = self._sequence.ended_gap()
-        if missing and self._once.is_first("missing", at):
+        if missing and self._first_readings.is_first("missing", at):
             self._counters.gaps += missing
             log.warning(
                 "events did not come, as SequenceNumber tells: they are lost, or the manager user may not"

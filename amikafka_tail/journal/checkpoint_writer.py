@@ -10,10 +10,10 @@ from pathlib import Path
 from amikafka_tail.journal import checkpoint
 from amikafka_tail.journal.checkpoint import Checkpoint
 
-log = logging.getLogger("amikafka.syncer")
+log = logging.getLogger("amikafka.checkpoint")
 
 
-class Syncer:
+class CheckpointWriter:
     """Syncs the journal and stores the checkpoint every `interval` seconds, where there is anything new.
 
     `stored` is what is in the checkpoint file. `released` says what may be stored now, `end` up to where
@@ -38,7 +38,7 @@ class Syncer:
         self._interval = interval
         self._synced = -1
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="syncer", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="checkpoint-writer", daemon=True)
 
     def start(self) -> None:
         """Start the thread."""

@@ -28,7 +28,7 @@ from typing import NamedTuple
 from amikafka_tail.ami.framing import END
 from amikafka_tail.journal.checkpoint import Checkpoint
 from amikafka_tail.journal.durable import make_directory, replace_file, sync, write_at
-from amikafka_tail.journal.segment import Moment, Segment
+from amikafka_tail.journal.segment import CaptureTime, Segment
 from amikafka_tail.model.errors import JournalError
 from amikafka_tail.model.identity import Identity
 
@@ -44,7 +44,7 @@ class Dropped(NamedTuple):
     events: int
 
 
-class Silence(NamedTuple):
+class Disconnection(NamedTuple):
     """There was no connection for `ms` milliseconds, until `until_ms` since the epoch."""
 
     ms: int
@@ -165,7 +165,7 @@ class Journal:
         for segment in reversed(self._segments):
             if segment.end > segment.start and segment.times_size:
                 # Not the moment of what a full disk did not take, which is noted first.
-                return segment.moments(segment.end - 1, segment.end - 1)[0].captured_ms
+                return segment.capture_times(segment.end - 1, segment.end - 1)[0].captured_ms
         return None
 
     def ends_whole(self) -> bool:
@@ -272,12 +272,12 @@ class Journal:
         """Return up to `size` bytes at `position`, which is readable; none at the end."""
         return self._segment_at(position).read(position, size)
 
-    def moments(self, start: int, end: int) -> list[Moment]:
+    def capture_times(self, start: int, end: int) -> list[CaptureTime]:
         """Return when the bytes from `start` to `end`, which are of one read, were taken from Asterisk.
 
         The first moment holds for `start`.
         """
-        return self._segment_at(start).moments(start, end)
+        return self._segment_at(start).capture_times(start, end)
 
     def identity_at(self, position: int) -> Identity | None:
         """Return who the Asterisk was whose bytes stand at `position`, `None` where nothing is known."""
@@ -300,13 +300,13 @@ class Journal:
             return self._connections[index].offset
         return None
 
-    def silence_before(self, offset: int) -> Silence | None:
+    def disconnection_before(self, offset: int) -> Disconnection | None:
         """Return how long there was no connection before the one that begins at an offset."""
         index = bisect_left(self._connections, offset, key=itemgetter(0))
         connection = self._connections[index]
         if not connection.lost_ms:
             return None
-        return Silence(max(0, connection.begun_ms - connection.lost_ms), connection.begun_ms)
+        return Disconnection(max(0, connection.begun_ms - connection.lost_ms), connection.begun_ms)
 
     def before(self, position: int) -> bytes:
         """Return the four bytes before a readable position, fewer where they are not known any more."""

@@ -17,7 +17,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
 
 
-class Moment(NamedTuple):
+class CaptureTime(NamedTuple):
     """From `offset` on, bytes were taken from Asterisk at `captured_ms`."""
 
     offset: int
@@ -63,7 +63,7 @@ class Segment:
                 raise
         return self._descriptors
 
-    def moments(self, start: int, end: int) -> list[Moment]:
+    def capture_times(self, start: int, end: int) -> list[CaptureTime]:
         """Return the moments that hold between two offsets, the first for `start` itself."""
         offsets, times = self._offsets, self._times
         if (loaded := len(offsets) * _MOVE.size) < self.times_size:
@@ -72,11 +72,11 @@ class Segment:
             times += pairs[1::2]
         first = max(bisect_right(offsets, start) - 1, 0)
         last = bisect_right(offsets, end)
-        found = list(map(Moment, offsets[first:last], times[first:last]))
+        found = list(map(CaptureTime, offsets[first:last], times[first:last]))
         if not found or found[0].offset > start:
             # The note of when these bytes came did not survive; what came next is the nearest that is known.
             known = times[0] if times else int(os.fstat(self.fd).st_mtime * 1000)
-            found.insert(0, Moment(start, known))
+            found.insert(0, CaptureTime(start, known))
         return found
 
     def read(self, position: int, size: int) -> bytes:

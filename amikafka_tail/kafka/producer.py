@@ -117,7 +117,7 @@ class Producer:
         configuration: dict[str, Any] = {
             **properties,
             "error_cb": self._error,
-            "delivery.report.only.error": True,  # what is delivered is let go of: see ledger.Hold
+            "delivery.report.only.error": True,  # what is delivered is let go of: see ledger.DeliveryToken
         }
         if on_statistics is not None:
             configuration.setdefault(STATISTICS_INTERVAL, STATISTICS_INTERVAL_MS)

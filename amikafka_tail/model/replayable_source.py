@@ -14,7 +14,7 @@ NOWHERE = -1
 """A position before the first of any log."""
 
 
-class Once:
+class FirstReadings:
     """Tells what a reader comes upon for the first time, by its offsets, however often it reads it."""
 
     def __init__(self) -> None:

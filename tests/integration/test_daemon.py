@@ -365,7 +365,7 @@ def test_its_files_are_for_its_user_and_group_alone(world: World, tmp_path: Path
 
 def test_it_leaves_no_core_dump() -> None:
     code = (
-        "import ctypes; from amikafka_tail.daemon.core_dumps import leave_no_core; leave_no_core();"
+        "import ctypes; from amikafka_tail.daemon.core_dumps import disable_core_dumps; disable_core_dumps();"
         "raise SystemExit(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"  # PR_GET_DUMPABLE
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=20, check=False).returncode == 0

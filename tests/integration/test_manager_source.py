@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from amikafka_tail.api import Connection
-from amikafka_tail.intake.connector import hang_up
+from amikafka_tail.intake.connector import close_connection
 from amikafka_tail.model.errors import LoginRefused, SourceDisconnected
 from amikafka_tail.model.pushed_filters import FilterLine, Pushed
 from amikafka_tail.sources.manager import ManagerOptions, ManagerSource
@@ -313,7 +313,7 @@ def test_a_tls_connection_that_is_let_go_can_be_read_to_its_end(certificate: Cer
     changes = {"tls": True, "tls_ca": certificate.certificate}
     with AmiServer(tls=certificate.server()) as server, connected(options(server, **changes)) as connection:
         server.send(HANGUP)
-        hang_up(connection)
+        close_connection(connection)
         assert HANGUP in read(connection, b"Ping: Pong\r\n\r\n")
         connection.socket.settimeout(5)
         with contextlib.suppress(ssl.SSLError):  # the other side may dislike an end without a farewell

@@ -131,7 +131,8 @@ class JournalAgainstAList(RuleBasedStateMachine):
             assert data == self.written[position : position + len(data)]
             index = bisect_right(self.moments, (position, NO_BOUND)) - 1
             assert (
-                self.journal.moments(position, position + len(data))[0].captured_ms == self.moments[index][1]
+                self.journal.capture_times(position, position + len(data))[0].captured_ms
+                == self.moments[index][1]
             )
             position += len(data)
             assert self.journal.next_readable(position) == position

@@ -245,7 +245,7 @@ class Comparison:
         return None
 
     def _count_alone(self, side: Side, copy: Copy) -> None:
-        aside = self._aside(side, copy)
+        aside = self._left_aside(side, copy)
         if aside is not None:
             self.report.sides[side].aside[aside] += 1
         elif side == "ours" and copy.name in OWN_EVENTS:
@@ -255,7 +255,7 @@ class Comparison:
             self.report.add_alone(side, copy, is_alike=is_alike)
         self._remember((side, copy.digest))
 
-    def _aside(self, side: Side, copy: Copy) -> Aside | None:
+    def _left_aside(self, side: Side, copy: Copy) -> Aside | None:
         """Return why the other side need not have an event."""
         there = self.report.sides[OTHER[side]]
         begin = self._begins[OTHER[side]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from amikafka_tail.commands.doctor.findings import Finding, Level
-from amikafka_tail.commands.test_record import TrialRecord
+from amikafka_tail.commands.test_record import Record
 from amikafka_tail.config.settings import Settings
 from amikafka_tail.kafka.cluster import Cluster, ClusterState, can_connect
 from amikafka_tail.model.errors import ClusterError
@@ -15,7 +15,7 @@ PART = "Kafka"
 LATE_SECONDS = 1.0
 
 
-def look(settings: Settings, cluster: Cluster, record: TrialRecord | None) -> Iterator[Finding]:
+def look(settings: Settings, cluster: Cluster, record: Record | None) -> Iterator[Finding]:
     """Yield what is found. With a `record`, one that is not wanted where the topic is not there."""
     protocol = settings.properties.get("security.protocol", "plaintext")
     try:
@@ -107,7 +107,7 @@ def _of_settings(values: dict[str, str], replicas: int, state: ClusterState) -> 
         yield _finding("ok", f"Kafka keeps events for {span(int(kept) / 1000)} (retention.ms)")
 
 
-def _of_record(cluster: Cluster, record: TrialRecord, topic: str) -> Finding:
+def _of_record(cluster: Cluster, record: Record, topic: str) -> Finding:
     try:
         sent = cluster.send(topic, record.value, record.key, record.headers)
     except ClusterError as error:

@@ -13,9 +13,9 @@ from typing import TextIO
 
 from amikafka_tail.commands.status.command import AddCommand
 from amikafka_tail.commands.tap import selection
-from amikafka_tail.commands.tap.showing import Tap
+from amikafka_tail.commands.tap.requested_names import RequestedNames
+from amikafka_tail.commands.tap.tap import Tap
 from amikafka_tail.commands.tap.view import COLOURS, PLAIN, View
-from amikafka_tail.commands.tap.wanted import Wanted
 from amikafka_tail.config import files, manager_conf, settings
 from amikafka_tail.config.settings import Settings
 from amikafka_tail.daemon import logs
@@ -102,7 +102,7 @@ def tap(options: argparse.Namespace) -> int:
         view = View(long=options.long, headers=options.headers, colours=colours)
         show, messages = view, view.over(messages)
     printer = Printer(out, show, most=options.count)
-    tap = Tap(messages, printer, out, Wanted(options.event))
+    tap = Tap(messages, printer, out, RequestedNames(options.event))
     try:
         _follow(tap, configuration, registry)
     except KeyboardInterrupt:

@@ -8,8 +8,8 @@ from collections import deque
 from typing import NamedTuple
 
 from amikafka_tail.ami.framing import END
-from amikafka_tail.journal.journal import Silence
-from amikafka_tail.journal.segment import Moment
+from amikafka_tail.journal.journal import Disconnection
+from amikafka_tail.journal.segment import CaptureTime
 from amikafka_tail.model.identity import Identity
 
 MAX_BYTES = 16 * 1024 * 1024
@@ -103,9 +103,9 @@ class Window:
         start = position - self._present.start
         return self._present.data[start : start + size]
 
-    def moments(self, _start: int, _end: int) -> list[Moment]:
+    def capture_times(self, _start: int, _end: int) -> list[CaptureTime]:
         """Return when the bytes that were read last had come."""
-        return [Moment(self._present.start, self._present.captured_ms)]
+        return [CaptureTime(self._present.start, self._present.captured_ms)]
 
     def before(self, _position: int) -> bytes:
         """Return the four bytes before those that are read next."""
@@ -122,6 +122,6 @@ class Window:
     def connection_in(self, _start: int, _end: int) -> None:
         """Return nothing: there is one connection."""
 
-    def silence_before(self, _offset: int) -> Silence | None:
+    def disconnection_before(self, _offset: int) -> Disconnection | None:
         """Return nothing: there is one connection."""
         return None

@@ -12,7 +12,7 @@ from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from amikafka_tail.config.settings import MetricsSettings
-from amikafka_tail.daemon.status.asking import NoAnswerError
+from amikafka_tail.daemon.status.main_loop_queries import NoAnswerError
 from amikafka_tail.daemon.status.snapshot import Snapshot
 
 ANSWER_SECONDS = 10.0

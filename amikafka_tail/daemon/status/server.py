@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from amikafka_tail.daemon.status.asking import NoAnswerError
+from amikafka_tail.daemon.status.main_loop_queries import NoAnswerError
 from amikafka_tail.daemon.status.snapshot import Snapshot
 
 NAME = "status.sock"

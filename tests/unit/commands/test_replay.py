@@ -99,7 +99,7 @@ def test_the_time_of_a_recording_is_that_of_its_file(tmp_path: Path) -> None:
     path.write_bytes(event(0))
     os.utime(path, (1_700_000_000, 1_700_000_000))
     recording = Recording(path.open("rb"), "a.ami")
-    assert recording.moments(0, 5)[0].captured_ms == 1_700_000_000_000
+    assert recording.capture_times(0, 5)[0].captured_ms == 1_700_000_000_000
     recording.close()
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from amikafka_tail.daemon import journald
 from amikafka_tail.daemon.journald import JournalHandler, named_values
-from amikafka_tail.daemon.log_throttle import FoldRepeats
+from amikafka_tail.daemon.log_throttle import LogThrottle
 from tests.support.journald import Journald
 
 
@@ -125,7 +125,7 @@ def test_what_is_too_large_for_a_datagram_goes_the_other_way(
 
 def test_the_count_of_a_storm_is_a_field(listening: Journald, logger: logging.Logger) -> None:
     clock = iter([0.0, 1.0, 2.0, 100.0])
-    logger.handlers[0].addFilter(FoldRepeats(burst=1, seconds=10, clock=lambda: next(clock)))
+    logger.handlers[0].addFilter(LogThrottle(burst=1, seconds=10, clock=lambda: next(clock)))
     for number in range(4):
         logger.warning("again: number=%d", number)
     first, last = (dict(entry) for entry in listening.entries())

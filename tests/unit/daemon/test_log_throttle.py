@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from amikafka_tail.daemon.log_throttle import MOST_MESSAGES, FoldRepeats, folded_before
+from amikafka_tail.daemon.log_throttle import MOST_MESSAGES, LogThrottle, suppressed_before
 from amikafka_tail.model.log_limits import RARELY
 
 
@@ -32,7 +32,7 @@ def folded(clock: Clock) -> tuple[logging.Logger, io.StringIO]:
     out = io.StringIO()
     handler = logging.StreamHandler(out)
     handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
-    handler.addFilter(FoldRepeats(burst=3, seconds=10, clock=clock))
+    handler.addFilter(LogThrottle(burst=3, seconds=10, clock=clock))
     logger = logging.Logger("test.folded", logging.DEBUG)
     logger.addHandler(handler)
     return logger, out
@@ -162,8 +162,8 @@ def said_at_the_end(
     folded: tuple[logging.Logger, io.StringIO], *, at_once: bool = False
 ) -> list[tuple[str, int]]:
     (filter_,) = folded[0].handlers[0].filters
-    assert isinstance(filter_, FoldRepeats)
-    return [(record.getMessage(), folded_before(record)) for record in filter_.ended(at_once=at_once)]
+    assert isinstance(filter_, LogThrottle)
+    return [(record.getMessage(), suppressed_before(record)) for record in filter_.ended(at_once=at_once)]
 
 
 def test_a_storm_that_ends_is_counted_when_its_time_is_over(
@@ -226,7 +226,7 @@ def test_memory_is_bounded_however_many_different_messages_there_are(
         logger.warning(f"made up: {number}")
     assert len(written(out)) == MOST_MESSAGES + 3, "the rest counts as one message"
     (filter_,) = logger.handlers[0].filters
-    assert isinstance(filter_, FoldRepeats)
+    assert isinstance(filter_, LogThrottle)
     assert len(filter_._seen) <= MOST_MESSAGES + 1
     clock.now += 10
     said_at_the_end(folded)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from amikafka_tail.delivery.ledger import Hold, Ledger
+from amikafka_tail.delivery.ledger import DeliveryToken, Ledger
 
 
 class InFlight:
@@ -8,7 +8,7 @@ class InFlight:
 
     def __init__(self, ledger: Ledger, start: int, end: int, messages: int) -> None:
         self.receipt = ledger.open(start, end)
-        self._callbacks = [Hold(self.receipt)] * messages
+        self._callbacks = [DeliveryToken(self.receipt)] * messages
 
     def deliver(self, times: int = 1) -> None:
         del self._callbacks[:times]

@@ -8,7 +8,7 @@ from base64 import b64decode
 
 import pytest
 
-from amikafka_tail.delivery.ledger import Hold, Ledger
+from amikafka_tail.delivery.ledger import DeliveryToken, Ledger
 from amikafka_tail.delivery.printer import Message, Printer, as_json
 
 HEADERS = [("event_type", b"Hangup"), ("format", b"json")]
@@ -46,7 +46,7 @@ def test_what_is_printed_is_delivered_and_no_more_than_wanted_is_taken() -> None
     receipt = ledger.open(0, 10)
 
     def produce(value: bytes) -> None:
-        report = Hold(receipt)
+        report = DeliveryToken(receipt)
         printer.produce("events", value, None, -1, report, report, 0, HEADERS)
 
     produce(b"a")

@@ -10,7 +10,7 @@ import pytest
 
 from amikafka_tail.journal import checkpoint
 from amikafka_tail.journal.checkpoint import Checkpoint
-from amikafka_tail.journal.checkpoint_writer import Syncer
+from amikafka_tail.journal.checkpoint_writer import CheckpointWriter
 
 BOUND = 20.0
 START = Checkpoint(epoch="one", offset=0)
@@ -18,7 +18,7 @@ NEVER = 3600.0
 
 
 class Disk:
-    """A journal and a pipeline as the syncer sees them: an end, a position, and how often it was synced."""
+    """A journal and a pipeline as the writer sees them: an end, a position, and how often it was synced."""
 
     def __init__(self) -> None:
         self.end = 0
@@ -54,11 +54,11 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def syncers(disk: Disk, path: Path) -> Iterator[Callable[[float], Syncer]]:
-    started: list[Syncer] = []
+def writers(disk: Disk, path: Path) -> Iterator[Callable[[float], CheckpointWriter]]:
+    started: list[CheckpointWriter] = []
 
-    def make(interval: float) -> Syncer:
-        syncer = Syncer(
+    def make(interval: float) -> CheckpointWriter:
+        writer = CheckpointWriter(
             path,
             stored=START,
             released=lambda: Checkpoint(epoch="one", offset=disk.position, bookmark=disk.bookmark),
@@ -66,99 +66,101 @@ def syncers(disk: Disk, path: Path) -> Iterator[Callable[[float], Syncer]]:
             sync=disk.sync,
             interval=interval,
         )
-        syncer.start()
-        started.append(syncer)
-        return syncer
+        writer.start()
+        started.append(writer)
+        return writer
 
     yield make
     disk.full = False
-    for syncer in started:
-        syncer.stop()
+    for writer in started:
+        writer.stop()
 
 
 def test_what_happened_is_synced_and_stored(
-    disk: Disk, path: Path, syncers: Callable[[float], Syncer]
+    disk: Disk, path: Path, writers: Callable[[float], CheckpointWriter]
 ) -> None:
-    syncer = syncers(NEVER)
+    writer = writers(NEVER)
     disk.end, disk.position = 200, 100
-    syncer.save()
+    writer.save()
     assert disk.synced_to == [200]
     assert checkpoint.load(path) == Checkpoint(epoch="one", offset=100)
-    assert syncer.stored.offset == 100
+    assert writer.stored.offset == 100
 
 
-def test_there_is_a_checkpoint_from_the_first_time_on(path: Path, syncers: Callable[[float], Syncer]) -> None:
-    syncers(NEVER).save()
+def test_there_is_a_checkpoint_from_the_first_time_on(
+    path: Path, writers: Callable[[float], CheckpointWriter]
+) -> None:
+    writers(NEVER).save()
     assert checkpoint.load(path) == Checkpoint(epoch="one", offset=0)
 
 
 def test_where_a_file_is_begun_is_stored_before_anything_of_it_is_delivered(
-    disk: Disk, path: Path, syncers: Callable[[float], Syncer]
+    disk: Disk, path: Path, writers: Callable[[float], CheckpointWriter]
 ) -> None:
-    syncer = syncers(NEVER)
-    syncer.save()
+    writer = writers(NEVER)
+    writer.save()
     disk.bookmark = {"full": 4711}
-    syncer.save()
+    writer.save()
     assert checkpoint.load(path) == Checkpoint(epoch="one", offset=0, bookmark={"full": 4711})
 
 
 def test_where_nothing_is_new_nothing_is_written(
-    disk: Disk, path: Path, syncers: Callable[[float], Syncer]
+    disk: Disk, path: Path, writers: Callable[[float], CheckpointWriter]
 ) -> None:
-    syncer = syncers(NEVER)
+    writer = writers(NEVER)
     disk.end, disk.position = 200, 100
-    syncer.save()
+    writer.save()
     file = path.stat().st_ino
-    syncer.save()
+    writer.save()
     assert disk.synced_to == [200]
     assert path.stat().st_ino == file
 
 
 def test_the_journal_is_synced_before_the_checkpoint_says_so(
-    disk: Disk, path: Path, syncers: Callable[[float], Syncer]
+    disk: Disk, path: Path, writers: Callable[[float], CheckpointWriter]
 ) -> None:
-    syncer = syncers(NEVER)
+    writer = writers(NEVER)
     disk.end, disk.position, disk.full = 200, 100, True
     with pytest.raises(OSError, match="No space left"):
-        syncer.save()
+        writer.save()
     assert checkpoint.load(path) is None
-    assert syncer.stored == START
+    assert writer.stored == START
     disk.full = False
-    syncer.save()
+    writer.save()
     assert disk.synced_to == [200]
     assert checkpoint.load(path) == Checkpoint(epoch="one", offset=100)
 
 
 def test_a_checkpoint_that_could_not_be_stored_is_tried_again(
-    disk: Disk, path: Path, syncers: Callable[[float], Syncer]
+    disk: Disk, path: Path, writers: Callable[[float], CheckpointWriter]
 ) -> None:
-    syncer = syncers(NEVER)
+    writer = writers(NEVER)
     in_the_way = path.with_name("checkpoint.json.new")
     in_the_way.mkdir()
     disk.position = 100
     with pytest.raises(OSError, match="Is a directory"):
-        syncer.save()
-    assert syncer.stored == START
+        writer.save()
+    assert writer.stored == START
     in_the_way.rmdir()
-    syncer.save()
-    assert syncer.stored.offset == 100
+    writer.save()
+    assert writer.stored.offset == 100
 
 
 def test_it_happens_by_itself_at_the_interval(
-    disk: Disk, path: Path, syncers: Callable[[float], Syncer]
+    disk: Disk, path: Path, writers: Callable[[float], CheckpointWriter]
 ) -> None:
-    syncers(0.01)
+    writers(0.01)
     for end in (100, 200, 300):
         disk.end = disk.position = end
         disk.wait_for(lambda end=end: end in disk.synced_to)
 
 
 def test_a_full_disk_does_not_end_the_thread(
-    disk: Disk, path: Path, syncers: Callable[[float], Syncer], caplog: pytest.LogCaptureFixture
+    disk: Disk, path: Path, writers: Callable[[float], CheckpointWriter], caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.ERROR, "amikafka.syncer"):
+    with caplog.at_level(logging.ERROR, "amikafka.writer"):
         disk.end, disk.full = 100, True
-        syncers(0.01)
+        writers(0.01)
         disk.wait_for(lambda: disk.events.count("refused") >= 3)
         disk.full = False
         disk.wait_for(lambda: disk.synced_to == [100])
@@ -167,17 +169,19 @@ def test_a_full_disk_does_not_end_the_thread(
 
 
 def test_stopping_stores_the_last_checkpoint(
-    disk: Disk, path: Path, syncers: Callable[[float], Syncer]
+    disk: Disk, path: Path, writers: Callable[[float], CheckpointWriter]
 ) -> None:
-    syncer = syncers(NEVER)
+    writer = writers(NEVER)
     disk.end = disk.position = 4711
-    syncer.stop()
+    writer.stop()
     assert checkpoint.load(path) == Checkpoint(epoch="one", offset=4711)
-    assert not any(thread.name == "syncer" for thread in threading.enumerate())
+    assert not any(thread.name == "writer" for thread in threading.enumerate())
 
 
-def test_stopping_on_a_full_disk_says_so(disk: Disk, path: Path, syncers: Callable[[float], Syncer]) -> None:
-    syncer = syncers(NEVER)
+def test_stopping_on_a_full_disk_says_so(
+    disk: Disk, path: Path, writers: Callable[[float], CheckpointWriter]
+) -> None:
+    writer = writers(NEVER)
     disk.end, disk.full = 100, True
     with pytest.raises(OSError, match="No space left"):
-        syncer.stop()
+        writer.stop()

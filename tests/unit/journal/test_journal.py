@@ -15,7 +15,7 @@ import pytest
 
 from amikafka_tail.ami.framing import END
 from amikafka_tail.journal.checkpoint import Checkpoint
-from amikafka_tail.journal.journal import BOUNDARY, Dropped, Journal, Moment, Silence
+from amikafka_tail.journal.journal import BOUNDARY, CaptureTime, Disconnection, Dropped, Journal
 from amikafka_tail.model.errors import JournalError
 from amikafka_tail.model.identity import Identity
 
@@ -155,7 +155,7 @@ def test_a_disk_that_cannot_be_read_says_where(
     with pytest.raises(OSError, match=rf"Input/output error: '{directory}/{0:020d}.log'"):
         journal.read(0, 5)
     with pytest.raises(OSError, match=rf"Input/output error: '{directory}/{0:020d}.times'"):
-        journal.moments(0, 5)
+        journal.capture_times(0, 5)
 
 
 def test_spliced_and_appended_bytes_keep_their_order(journals: Journals, pipe: tuple[int, int]) -> None:
@@ -536,23 +536,27 @@ def test_a_move_has_the_moment_at_which_it_came(journals: Journals) -> None:
     journal.append(b"first", NOW)
     journal.append(b"second", NOW + 20)
     journal.append(b"third", NOW + 10)
-    assert journal.moments(0, 16) == [Moment(0, NOW), Moment(5, NOW + 20), Moment(11, NOW + 10)]
+    assert journal.capture_times(0, 16) == [
+        CaptureTime(0, NOW),
+        CaptureTime(5, NOW + 20),
+        CaptureTime(11, NOW + 10),
+    ]
 
 
 def test_the_first_moment_is_the_one_that_holds_at_the_start(journals: Journals) -> None:
     journal = journals()
     journal.append(b"first", NOW)
     journal.append(b"second", NOW + 20)
-    assert journal.moments(4, 5)[0] == Moment(0, NOW)
-    assert journal.moments(5, 8)[0] == Moment(5, NOW + 20)
-    assert journal.moments(10, 11)[0] == Moment(5, NOW + 20)
+    assert journal.capture_times(4, 5)[0] == CaptureTime(0, NOW)
+    assert journal.capture_times(5, 8)[0] == CaptureTime(5, NOW + 20)
+    assert journal.capture_times(10, 11)[0] == CaptureTime(5, NOW + 20)
 
 
 def test_moves_within_one_ms_are_one_moment(journals: Journals, directory: Path) -> None:
     journal = journals()
     for _ in range(10):
         journal.append(b"x", NOW)
-    assert journal.moments(0, 10) == [Moment(0, NOW)]
+    assert journal.capture_times(0, 10) == [CaptureTime(0, NOW)]
     assert (directory / f"{0:020d}.times").stat().st_size == 16
 
 
@@ -561,7 +565,11 @@ def test_spliced_bytes_have_their_moments_too(journals: Journals, pipe: tuple[in
     for number in range(3):
         os.write(pipe[1], b"12345")
         journal.splice_from(pipe[0], 1000, NOW + number)
-    assert journal.moments(0, 14) == [Moment(0, NOW), Moment(5, NOW + 1), Moment(10, NOW + 2)]
+    assert journal.capture_times(0, 14) == [
+        CaptureTime(0, NOW),
+        CaptureTime(5, NOW + 1),
+        CaptureTime(10, NOW + 2),
+    ]
 
 
 def test_every_segment_has_moments_of_its_own(journals: Journals) -> None:
@@ -569,15 +577,15 @@ def test_every_segment_has_moments_of_its_own(journals: Journals) -> None:
     journal.append(b"first", NOW)
     journal.append(b"second", NOW)
     journal.release(5)
-    assert journal.moments(5, 11) == [Moment(5, NOW)]
+    assert journal.capture_times(5, 11) == [CaptureTime(5, NOW)]
 
 
 def test_moments_that_come_later_are_seen(journals: Journals) -> None:
     journal = journals()
     journal.append(b"first", NOW)
-    assert journal.moments(0, 4) == [Moment(0, NOW)]
+    assert journal.capture_times(0, 4) == [CaptureTime(0, NOW)]
     journal.append(b"second", NOW + 1)
-    assert journal.moments(0, 10) == [Moment(0, NOW), Moment(5, NOW + 1)]
+    assert journal.capture_times(0, 10) == [CaptureTime(0, NOW), CaptureTime(5, NOW + 1)]
 
 
 def test_moments_outlive_the_process(journals: Journals) -> None:
@@ -587,7 +595,7 @@ def test_moments_outlive_the_process(journals: Journals) -> None:
     again = journals()
     again.append(b"second", NOW)
     again.append(b"third", NOW + 1)
-    assert [again.moments(position, position)[0].captured_ms for position in (0, 5, 11)] == [
+    assert [again.capture_times(position, position)[0].captured_ms for position in (0, 5, 11)] == [
         NOW,
         NOW,
         NOW + 1,
@@ -606,7 +614,7 @@ def test_half_a_moment_that_a_crash_left_is_written_over(
     times.write_bytes(times.read_bytes()[: 16 + half])
     again = journals()
     again.append(b"third", NOW + 2)
-    assert again.moments(0, 16) == [Moment(0, NOW), Moment(11, NOW + 2)]
+    assert again.capture_times(0, 16) == [CaptureTime(0, NOW), CaptureTime(11, NOW + 2)]
 
 
 def test_bytes_whose_moment_is_lost_were_taken_when_their_file_was_last_written(
@@ -617,7 +625,7 @@ def test_bytes_whose_moment_is_lost_were_taken_when_their_file_was_last_written(
     journal.append(b"first", NOW)
     journals.close(journal)
     (directory / f"{0:020d}.times").unlink()
-    ((offset, captured_ms),) = journals().moments(0, 5)
+    ((offset, captured_ms),) = journals().capture_times(0, 5)
     assert offset == 0
     assert before_ms <= captured_ms <= int(time.time() * 1000) + 1000
 
@@ -629,10 +637,10 @@ def test_a_lost_moment_leaves_no_bytes_without_one(journals: Journals, directory
     (directory / f"{0:020d}.times").unlink()
     again = journals()
     again.append(b"second", NOW + 1)
-    first, *later = again.moments(0, 11)
+    first, *later = again.capture_times(0, 11)
     assert first.offset <= 0
     assert first.captured_ms > 0
-    assert later in ([], [Moment(5, NOW + 1)])
+    assert later in ([], [CaptureTime(5, NOW + 1)])
 
 
 # Connections.
@@ -698,7 +706,7 @@ def test_a_connection_that_was_noted_and_never_began_is_none_after_a_restart(
     assert again.identity_at(end) == PBX
     again.begin_connection(UPGRADED, NOW + 60_000, lost_ms=NOW)
     third = journals(after_a_crash(crashed))
-    assert third.silence_before(end) == Silence(60_000, NOW + 60_000)
+    assert third.disconnection_before(end) == Disconnection(60_000, NOW + 60_000)
 
 
 def test_a_connection_whose_bytes_a_power_cut_took_hides_no_later_one(
@@ -1041,7 +1049,11 @@ def test_however_long_it_is_few_files_are_open(journals: Journals, directory: Pa
     assert open_files() <= before + 4
     assert everything(journal) == b"".join(b"%0100d" % number for number in range(300))
     assert open_files() <= before + 4
-    assert [journal.moments(at, at)[0].captured_ms for at in (29_900, 0, 5_000)] == [NOW + 299, NOW, NOW + 50]
+    assert [journal.capture_times(at, at)[0].captured_ms for at in (29_900, 0, 5_000)] == [
+        NOW + 299,
+        NOW,
+        NOW + 50,
+    ]
     journals.close(journal)
     again = journals(segment_bytes=100, max_bytes=1_000_000)
     assert open_files() <= before + 4

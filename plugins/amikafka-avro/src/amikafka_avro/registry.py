@@ -47,7 +47,7 @@ class Registry:
         self._connection = connection
         self._lock = threading.Lock()
         self._ids: dict[Key, int] = {}
-        self._asking: set[Key] = set()
+        self._queries: set[Key] = set()
         self._problems: dict[Key, str] = {}
         self._tls: ssl.SSLContext | None = None
 
@@ -58,8 +58,8 @@ class Registry:
         if found is not None:
             return found
         with self._lock:
-            if key not in self._asking:
-                self._asking.add(key)
+            if key not in self._queries:
+                self._queries.add(key)
                 threading.Thread(target=self._ask, args=(key,), name="schema-registry", daemon=True).start()
             problem = self._problems.get(key)
         raise TryLater(problem or f"the schema registry is asked for the id of {subject}")
@@ -80,11 +80,11 @@ class Registry:
                 with self._lock:
                     self._ids[key] = found
                     self._problems.pop(key, None)
-                    self._asking.discard(key)
+                    self._queries.discard(key)
                 return
         with self._lock:
             self._problems[key] = f"schema registry: {'; '.join(problems)}"
-            self._asking.discard(key)
+            self._queries.discard(key)
 
     def _post(self, url: str, key: Key) -> int:
         subject, schema = key

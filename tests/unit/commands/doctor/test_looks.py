@@ -15,7 +15,7 @@ from amikafka_tail import cli
 from amikafka_tail.ami.pushing import NOT_ALLOWED
 from amikafka_tail.commands.doctor import event_files, kafka, machine, manager
 from amikafka_tail.commands.doctor.findings import EXIT_CODES, Finding, as_json, lines, summary, worst
-from amikafka_tail.commands.test_record import TrialRecord
+from amikafka_tail.commands.test_record import Record
 from amikafka_tail.daemon.status.snapshot import Snapshot
 from amikafka_tail.kafka.cluster import ClusterState, Node, Sent, TopicPart, hint
 from amikafka_tail.model.errors import AlreadyLoggedIn, ClusterError, LoginRefused, SourceDisconnected
@@ -24,7 +24,7 @@ from tests.unit.commands.doctor.test_console import MODULES, SETTINGS, USER
 from tests.unit.daemon.status.snapshots import WELL, changed
 
 ALL = USER.replace("system,call,log,all", "system,call,all")
-RECORD = TrialRecord("AmikafkaTest", b"k", b"v", [])
+RECORD = Record("AmikafkaTest", b"k", b"v", [])
 
 
 def said(findings: Any) -> list[tuple[str, str]]:
@@ -274,7 +274,7 @@ def reachable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kafka, "can_connect", lambda _node: None)
 
 
-def look_at(world: World, cluster: Cluster, record: TrialRecord | None = RECORD) -> list[Finding]:
+def look_at(world: World, cluster: Cluster, record: Record | None = RECORD) -> list[Finding]:
     return list(kafka.look(world.settings, cluster, record))  # type: ignore[arg-type]
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from amikafka_tail.daemon import logs
-from amikafka_tail.daemon.status.asking import Asking, NoAnswerError
 from amikafka_tail.daemon.status.gather import STUCK_SECONDS, Daemon, Gatherer
+from amikafka_tail.daemon.status.main_loop_queries import MainLoopQueries, NoAnswerError
 from amikafka_tail.daemon.status.statistics import Statistics
 from amikafka_tail.delivery.ledger import Ledger
 from amikafka_tail.model.counters import MAX_KINDS, Counters, KindCounts
@@ -217,7 +217,7 @@ def test_names_that_a_dialplan_makes_up_are_counted_together_in_the_end() -> Non
 
 def test_who_asks_waits_for_the_main_loop() -> None:
     woken = threading.Event()
-    asking: Asking[int] = Asking(woken.set)
+    asking: MainLoopQueries[int] = MainLoopQueries(woken.set)
     answers: list[int] = []
     threads = [threading.Thread(target=lambda: answers.append(asking.ask(10))) for _ in range(3)]
     for thread in threads:
@@ -233,6 +233,6 @@ def test_who_asks_waits_for_the_main_loop() -> None:
 
 
 def test_a_main_loop_that_hangs_is_said() -> None:
-    asking: Asking[int] = Asking(lambda: None)
+    asking: MainLoopQueries[int] = MainLoopQueries(lambda: None)
     with pytest.raises(NoAnswerError, match=r"has not answered for 0\.01 s"):
         asking.ask(0.01)

@@ -12,14 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
-from amikafka_tail.commands.tap.receiving import received
-from amikafka_tail.commands.tap.wanted import Wanted
+from amikafka_tail.commands.tap.receiver import received
+from amikafka_tail.commands.tap.requested_names import RequestedNames
 from amikafka_tail.commands.tap.window import Window
 from amikafka_tail.delivery.messages import Messages
 from amikafka_tail.delivery.pipeline import Pipeline
 from amikafka_tail.delivery.printer import Printer
 from amikafka_tail.intake.backoff import Backoff
-from amikafka_tail.intake.connector import say_connected
+from amikafka_tail.intake.connector import log_connected
 from amikafka_tail.intake.stream_reader import StreamReader
 from amikafka_tail.journal.dead_letters import DeadLetters
 from amikafka_tail.model.counters import Counters
@@ -58,7 +58,7 @@ class Tap:
     Gaps are not shown: what the daemon missed only the daemon knows.
     """
 
-    def __init__(self, messages: Messages, printer: Printer, out: TextIO, wanted: Wanted) -> None:
+    def __init__(self, messages: Messages, printer: Printer, out: TextIO, wanted: RequestedNames) -> None:
         self.counters = Counters()
         self.unprinted = 0
         """Bytes that came faster than they could be printed."""
@@ -75,7 +75,7 @@ class Tap:
         connection = source.connect()
         while True:
             identity = identify(connection)
-            say_connected(connection, identity)
+            log_connected(connection, identity)
             filters = connection.pushed.taken if isinstance(connection, Filtered) else 0
             window = Window(identity, filters=filters)
             with received(connection, window):

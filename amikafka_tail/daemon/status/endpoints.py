@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Mapping
 
 from amikafka_tail.config.settings import Settings
-from amikafka_tail.daemon.status.asking import Asking
 from amikafka_tail.daemon.status.gather import Daemon, Gatherer
 from amikafka_tail.daemon.status.http_server import MetricsServer
+from amikafka_tail.daemon.status.main_loop_queries import MainLoopQueries
 from amikafka_tail.daemon.status.server import NAME, StatusServer, runtime_directory
 from amikafka_tail.daemon.status.snapshot import Snapshot
 from amikafka_tail.daemon.status.statistics import Statistics
@@ -17,7 +17,7 @@ from amikafka_tail.model.counters import Counters
 LOOK_SECONDS = 1.0
 
 
-class Board:
+class Endpoints:
     """One daemon's. `wake` ends the main loop's wait; `environment` says where the socket may be."""
 
     def __init__(
@@ -29,10 +29,10 @@ class Board:
         environment: Mapping[str, str],
     ) -> None:
         self.statistics = Statistics()
-        self._asking: Asking[Snapshot] = Asking(wake)
+        self._queries: MainLoopQueries[Snapshot] = MainLoopQueries(wake)
         self._gatherer = Gatherer(counters, self.statistics)
         directory = runtime_directory(environment) or settings.journal.directory
-        self._server = StatusServer(directory / NAME, self._asking.ask)
+        self._server = StatusServer(directory / NAME, self._queries.ask)
         self._options = settings.metrics
         self._metrics: MetricsServer | None = None
         self._next_look = 0.0
@@ -53,7 +53,7 @@ class Board:
 
     def tick(self, daemon: Daemon) -> None:
         """Look, and answer. Called by the main loop every round."""
-        self._asking.answer(lambda: self._gatherer.snapshot(daemon))
+        self._queries.answer(lambda: self._gatherer.snapshot(daemon))
         now = time.monotonic()
         if now >= self._next_look:
             self._next_look = now + LOOK_SECONDS
@@ -67,5 +67,5 @@ class Board:
 
     def _listen(self) -> None:
         if self._options.listen:
-            self._metrics = MetricsServer(self._options, self._asking.ask)
+            self._metrics = MetricsServer(self._options, self._queries.ask)
             self._metrics.start()

@@ -14,7 +14,7 @@ class NoAnswerError(Exception):
     """The main loop has not answered in time."""
 
 
-class Asking(Generic[T]):
+class MainLoopQueries(Generic[T]):
     """Hands answers from the main loop to other threads; `wake` ends its wait."""
 
     def __init__(self, wake: Callable[[], None]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from amikafka_tail.commands.tap import selection
-from amikafka_tail.commands.tap.wanted import MOST_NAMES, PATIENCE, Wanted
+from amikafka_tail.commands.tap.requested_names import MOST_NAMES, PATIENCE, RequestedNames
 from amikafka_tail.delivery.messages import Messages, chain
 from amikafka_tail.model.event import Event
 
@@ -19,9 +19,9 @@ def named(name: str) -> Event:
     return Event(f"Event: {name}\r\nPrivilege: call,all".encode())
 
 
-def watching(*names: str, filters: Any = ()) -> tuple[Wanted, Callable[[str], Event | None]]:
+def watching(*names: str, filters: Any = ()) -> tuple[RequestedNames, Callable[[str], Event | None]]:
     """Return what is wanted, and a function that lets an event of a name come."""
-    wanted = Wanted(names)
+    wanted = RequestedNames(names)
     messages = wanted.over(
         Messages(
             topic="t",

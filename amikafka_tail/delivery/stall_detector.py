@@ -18,7 +18,7 @@ STALL_SECONDS = 45.0
 ASK_SECONDS = 10.0
 
 
-class Stall:
+class StallDetector:
     """Watches over the producers of one pipeline. `clock` gives monotonic seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:

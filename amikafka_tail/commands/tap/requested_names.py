@@ -22,7 +22,7 @@ MOST_NAMES = 1000
 MOST_SAID = 8
 
 
-class Wanted:
+class RequestedNames:
     """The names that were asked for, and all that come."""
 
     def __init__(self, names: Sequence[str]) -> None:
