@@ -1,4 +1,4 @@
-"""What mkdocs needs for pages that are read in the source tree too: README.md, links to what is no page."""
+"""What mkdocs needs for pages that are read in the source tree too: README.md, links to what is no page, diagrams."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import mermaidx
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
@@ -17,6 +18,8 @@ README = "readme.md"
 """The page that README.md becomes."""
 _FENCED = re.compile(r"(^ *```.*?^ *```$)", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"(?<![!`])\[((?:[^\]`]|`[^`]*`)+)\]\(([^)\s]+)\)")
+
+_MERMAID = re.compile(r"\A```mermaid\n(.*)^```\Z", re.MULTILINE | re.DOTALL)
 
 log = logging.getLogger("mkdocs.hooks.site")
 
@@ -58,4 +61,10 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
 
     parts = _FENCED.split(markdown)
     parts[::2] = [_LINK.sub(changed, part) for part in parts[::2]]
+    parts[1::2] = [_MERMAID.sub(lambda found: _drawn(found[1]), part) for part in parts[1::2]]
     return "".join(parts)
+
+
+def _drawn(diagram: str) -> str:
+    """Return a Mermaid diagram as a picture: the site needs no script and nothing from elsewhere."""
+    return f'<div class="diagram">{mermaidx.render(diagram).svg()}</div>'
