@@ -37,8 +37,7 @@ class Segment:
         self._create = 0
         self.end = start + os.fstat(fd).st_size
         self.readable_from = start + _first_data(fd)
-        # A crash may have left half a pair.
-        self.times_size = os.fstat(times_fd).st_size // _MOVE.size * _MOVE.size
+        self.times_size = _valid_times(times_fd, start, self.end)
         self._offsets = array("Q")
         self._times = array("Q")
         self.rest()
@@ -70,6 +69,8 @@ class Segment:
             pairs = array("Q", _pread(self.opened()[1], self.times_size - loaded, loaded, self.times_path))
             offsets += pairs[::2]
             times += pairs[1::2]
+            if 0 in pairs[1::2]:
+                _replace_zeros(offsets, times)
         first = max(bisect_right(offsets, start) - 1, 0)
         last = bisect_right(offsets, end)
         found = list(map(CaptureTime, offsets[first:last], times[first:last]))
@@ -115,6 +116,30 @@ def _pread(fd: int, size: int, offset: int, path: Path) -> bytes:
     except OSError as error:
         error.filename = str(path)  # it ends the daemon, whose last words are what file it was
         raise
+
+
+def _valid_times(fd: int, start: int, end: int) -> int:
+    """Return the size of the notes of times without what a crash left at their end.
+
+    That may be half a pair, zeros (the file system had reserved the page and not written it), or pairs for
+    bytes that did not reach the disk themselves.
+    """
+    size = os.fstat(fd).st_size // _MOVE.size * _MOVE.size
+    while size:
+        offset, captured_ms = _MOVE.unpack(os.pread(fd, _MOVE.size, size - _MOVE.size))
+        if captured_ms and start <= offset <= end:
+            break
+        size -= _MOVE.size
+    return size
+
+
+def _replace_zeros(offsets: array[int], times: array[int]) -> None:
+    """Replace pairs that a crash has zeroed by the pair before them, the first ones by the next."""
+    pairs = list(zip(offsets, times, strict=True))
+    last = next(pair for pair in pairs if pair[1])
+    for index, pair in enumerate(pairs):
+        last = pair if pair[1] else last
+        offsets[index], times[index] = last
 
 
 def _first_data(fd: int) -> int:

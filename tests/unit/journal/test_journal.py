@@ -1060,3 +1060,56 @@ def test_however_long_it_is_few_files_are_open(journals: Journals, directory: Pa
     assert again.end == 30_000
     again.release(29_950)
     assert again.start == 29_900
+
+
+@pytest.mark.parametrize("zeros", [1, 3, 40, 300])
+def test_zeros_that_a_power_cut_leaves_among_the_times_are_no_times(
+    journals: Journals, directory: Path, zeros: int
+) -> None:
+    journal = journals(segment_bytes=100_000)
+    for number in range(50):
+        journal.append(b"x" * 10, NOW + number)
+    journals.close(journal)
+    (times,) = directory.glob("*.times")
+    times.write_bytes(times.read_bytes() + bytes(16 * zeros))
+    journal = journals(segment_bytes=100_000)
+    for number in range(50, 100):
+        journal.append(b"x" * 10, NOW + number)
+    found = [journal.capture_times(number * 10, number * 10)[0].captured_ms for number in range(100)]
+    assert found == [NOW + number for number in range(100)]
+    assert journal.last_moment() == NOW + 99
+
+
+def test_a_page_of_zeros_within_the_times_leaves_the_times_before_it(
+    journals: Journals, directory: Path
+) -> None:
+    journal = journals(segment_bytes=100_000)
+    for number in range(50):
+        journal.append(b"x" * 10, NOW + number)
+    journals.close(journal)
+    (times,) = directory.glob("*.times")
+    pairs = times.read_bytes()
+    for first, last in ((20, 30), (0, 10)):
+        times.write_bytes(pairs[: first * 16] + bytes((last - first) * 16) + pairs[last * 16 :])
+        journal = journals(segment_bytes=100_000)
+        found = [journal.capture_times(number * 10, number * 10)[0].captured_ms for number in range(50)]
+        nearest = first - 1 if first else last
+        assert found == [NOW + (nearest if first <= number < last else number) for number in range(50)]
+        journals.close(journal)
+
+
+def test_times_of_bytes_that_did_not_reach_the_disk_are_forgotten(
+    journals: Journals, directory: Path
+) -> None:
+    journal = journals(segment_bytes=100_000)
+    for number in range(50):
+        journal.append(b"x" * 10, NOW + number)
+    journals.close(journal)
+    (log,) = directory.glob("*.log")
+    os.truncate(log, 200)
+    journal = journals(segment_bytes=100_000)
+    journal.append(b"y" * 10, NOW + 1000)
+    assert [journal.capture_times(at, at)[0].captured_ms for at in (190, 200, 205)] == [
+        NOW + 19,
+        *[NOW + 1000] * 2,
+    ]
