@@ -7,8 +7,13 @@ from collections.abc import Iterator
 from itertools import groupby
 
 import pytest
+from hypothesis import settings
 
+from tests.support.fuzzing import UNTIMED
 from tests.support.twins import native_package, using
+
+settings.register_profile("untimed", UNTIMED)
+settings.load_profile("untimed")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -19,9 +19,8 @@ from pathlib import Path
 from types import TracebackType
 
 from tests.fakes.event_filters import EventFilters
+from tests.support.waiting import BOUND
 
-BOUND = 20.0
-"""Seconds that anything here may take."""
 GREETING = b"Event: FullyBooted\r\nPrivilege: system,all\r\nUptime: 60\r\nStatus: Fully Booted\r\n\r\n"
 CHALLENGE = "164293187"
 

@@ -195,6 +195,7 @@ def test_something_else_than_asterisk_is_named_and_tried_again(world: World) -> 
 
 
 def test_a_server_that_says_nothing_is_named_and_tried_again(world: World) -> None:
+    world.daemon.configure(world.configuration(timeout=2))
     world.asterisk.manners.silent = True
     world.daemon.start()
     world.daemon.wait_for_log(r"there was no greeting of a manager interface within 2 s")
@@ -262,6 +263,7 @@ def test_an_event_that_a_lost_connection_cut_off_is_kept_and_merged_with_nothing
 
 
 def test_an_asterisk_that_does_not_answer_a_ping_is_left_and_found_again(world: World) -> None:
+    world.daemon.configure(world.configuration(timeout=2))
     world.asterisk.manners.answers_ping = False
     world.start()
     world.daemon.wait_for_log("Asterisk does not answer: nothing for")
@@ -368,4 +370,4 @@ def test_it_leaves_no_core_dump() -> None:
         "import ctypes; from amikafka_tail.daemon.core_dumps import disable_core_dumps; disable_core_dumps();"
         "raise SystemExit(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"  # PR_GET_DUMPABLE
     )
-    assert subprocess.run([sys.executable, "-c", code], timeout=20, check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], timeout=BOUND, check=False).returncode == 0

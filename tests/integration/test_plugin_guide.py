@@ -52,7 +52,7 @@ def commands(text: str) -> Iterator[tuple[str, str]]:
         yield command, output
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_the_worked_example_works_as_it_is_written(tmp_path: Path, environment: dict[str, str]) -> None:
     text = GUIDE.read_text(encoding="utf-8")
     begin = text.index(SECTION, text.index(SECTION) + 1) if text.count(SECTION) > 1 else text.index(SECTION)
@@ -80,7 +80,7 @@ def test_the_worked_example_works_as_it_is_written(tmp_path: Path, environment: 
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
-                timeout=120,
+                timeout=300,
             )
             assert done.returncode == 0, f"{command}\n{done.stdout}"
             assert CHECKER.check_output(output, done.stdout, ALIKE), (

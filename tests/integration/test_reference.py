@@ -11,6 +11,7 @@ import pytest
 from amikafka_tail.kafka.mock import MockKafka, read_topic
 from benchmarks import native
 from benchmarks.harness import CAPTURE, WARM_UP, player, recorded_events
+from tests.support.waiting import BOUND
 
 OF_THE_MACHINE = {"asterisk_version", "timestamp", "hostname"}
 
@@ -21,7 +22,7 @@ def test_the_reference_publishes_what_the_module_published(tmp_path: Path, kafka
         pytest.skip("no C compiler, no librdkafka-dev or no libjansson-dev")
     with player(recorded_events(), 0) as asterisk:
         command = [str(program), str(asterisk.port), kafka.address, "reference", str(WARM_UP)]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=50)
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=BOUND)
     published = list(read_topic(kafka.address, "reference", idle=1))
     assert len(published) == WARM_UP
 

@@ -20,10 +20,12 @@ from tests.fakes.ami_server import AmiServer, make_certificate
 from tests.support.tapping import command, environment, tapping
 from tests.support.world import BOUND, World, event
 
-# Becomes somebody who may read nothing, once all modules are there: the interpreter may be root's own.
+# Becomes somebody who may read nothing. The interpreter and the project may be in a directory of root's own:
+# `check` imports before what it takes to read a configuration.
 AS_NOBODY = """
 import os, sys
 from amikafka_tail import cli
+assert cli.main(["check", "--quiet", *sys.argv[2:]]) == 0
 os.setgroups([]), os.setresgid(65534, 65534, 65534), os.setresuid(65534, 65534, 65534)
 sys.exit(cli.main())
 """
@@ -152,6 +154,7 @@ def test_a_login_that_is_refused_later_ends_it(world: World) -> None:
 
 
 def test_the_session_is_kept_alive_and_a_dead_one_is_noticed(world: World) -> None:
+    world.daemon.configure(world.configuration(timeout=2))
     with tapping(world) as tap:
         tap.wait_until_said("connected: asterisk=")
         world.asterisk.wait_for_action("Ping", 2)

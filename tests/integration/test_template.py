@@ -24,13 +24,13 @@ def run(directory: Path, *command: str) -> str:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=300,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("kind", loader.KINDS)
 def test_a_new_plugin_passes_its_own_tests_unchanged(
     tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]

@@ -12,11 +12,10 @@ import pytest
 from amikafka_tail.kafka.mock import MockKafka
 from amikafka_tail.kafka.topic_reader import Message, TopicTail, _time_of
 from amikafka_tail.model.errors import ClusterError
-from tests.support.waiting import wait_for
+from tests.support.waiting import BOUND, wait_for
 
 PARTITIONS = range(4)
 SINCE = 1_795_426_000_000
-BOUND = 20.0
 
 
 class Topic:

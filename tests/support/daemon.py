@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from tests.support.waiting import wait_for
+from tests.support.waiting import BOUND, wait_for
 
 T = TypeVar("T")
 MEGABYTE = 1024 * 1024
@@ -53,7 +53,7 @@ class ServiceManager:
         """Stop listening and close all that is kept."""
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as farewell:
             farewell.sendto(b"E2E_END=1", str(self.path))
-        self._thread.join(10)
+        self._thread.join(BOUND)
         self._socket.close()
         self.forget()
         self.path.unlink(missing_ok=True)
@@ -197,7 +197,7 @@ class Daemon:
         except subprocess.TimeoutExpired:
             raise TimeoutError(f"still running after {timeout:g} s\n{self.tail()}") from None
 
-    def stop(self, timeout: float = 20) -> int:
+    def stop(self, timeout: float = BOUND) -> int:
         """End it as systemd does; return its exit status."""
         self.signal(signal.SIGTERM)
         return self.wait_for_exit(timeout)
@@ -205,15 +205,15 @@ class Daemon:
     def kill(self) -> None:
         """End it as a crash would."""
         self.signal(signal.SIGKILL)
-        self.wait_for_exit(10)
+        self.wait_for_exit(BOUND)
 
-    def wait_for_log(self, pattern: str, timeout: float = 20, *, after: int = 0) -> re.Match[str]:
+    def wait_for_log(self, pattern: str, timeout: float = BOUND, *, after: int = 0) -> re.Match[str]:
         """Wait until its output, from character `after` on, has a match of a regular expression."""
         return self.wait_for(
             lambda: re.search(pattern, self.log[after:]), timeout, f"{pattern!r} in the output"
         )
 
-    def wait_for_word(self, name: str, timeout: float = 20, *, count: int = 1) -> list[str]:
+    def wait_for_word(self, name: str, timeout: float = BOUND, *, count: int = 1) -> list[str]:
         """Wait until it has told the service manager a variable `count` times; return the values."""
 
         def said() -> list[str] | None:

@@ -8,6 +8,8 @@ import struct
 import threading
 from pathlib import Path
 
+from tests.support.waiting import BOUND
+
 END, HERE = b"end", b"here"
 Entry = list[tuple[str, bytes]]
 
@@ -32,7 +34,7 @@ class Journald:
     def close(self) -> None:
         """End, as when journald is stopped with its socket."""
         self._mark(END)
-        self._thread.join(5)
+        self._thread.join(BOUND)
         self._socket.close()
         self.path.unlink()
 
@@ -40,7 +42,7 @@ class Journald:
         """Return all that has been sent since the last time."""
         self._mark(HERE)
         found = []
-        while (data := self._entries.get(timeout=5)) != HERE:
+        while (data := self._entries.get(timeout=BOUND)) != HERE:
             found.append(parse(data))
         return found
 

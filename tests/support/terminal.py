@@ -15,6 +15,8 @@ import time
 from collections.abc import Sequence
 from types import TracebackType
 
+from tests.support.waiting import BOUND
+
 ESCAPES = re.compile(r"\x1b(\[[0-9;?]*[a-zA-Z]|[()][A-Z0-9])")
 
 
@@ -42,14 +44,14 @@ class Terminal:
     ) -> None:
         if self.process.poll() is None:
             self.process.kill()
-        self.process.wait(10)
+        self.process.wait(BOUND)
         os.close(self._master)
 
     @property
     def text(self) -> str:
         return ESCAPES.sub("", self.raw)
 
-    def wait_for(self, text: str, seconds: float = 20) -> None:
+    def wait_for(self, text: str, seconds: float = BOUND) -> None:
         """Wait until it has printed something."""
         until = time.monotonic() + seconds
         while text not in self.text:
@@ -60,7 +62,7 @@ class Terminal:
     def press(self, keys: str) -> None:
         os.write(self._master, keys.encode())
 
-    def wait_for_exit(self, seconds: float = 10) -> int:
+    def wait_for_exit(self, seconds: float = BOUND) -> int:
         until = time.monotonic() + seconds
         while self.process.poll() is None and time.monotonic() < until:
             self._read(0.1)

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
+BOUND = 60.0
+"""Seconds that a test waits for anything that has to happen. A machine with a load of ten keeps it."""
 _pause = threading.Event()
 
 

@@ -8,9 +8,8 @@ from pathlib import Path
 from amikafka_tail.kafka.mock import Received, read_topic
 from tests.fakes.ami_server import AmiServer
 from tests.support.daemon import Daemon
-from tests.support.waiting import wait_for
+from tests.support.waiting import BOUND, wait_for
 
-BOUND = 20.0
 CONFIGURATION = """
 [general]
 format = {format}
@@ -27,7 +26,7 @@ host = 127.0.0.1
 port = {port}
 username = amikafka
 secret = s3cret
-timeout = 2
+timeout = {timeout}
 keepalive = 1
 
 [journal]
@@ -56,7 +55,7 @@ class World:
 
     def configuration(self, **changes: object) -> str:
         fields = {"format": "json", "brokers": self.brokers, "topic": self.topic, "port": self.asterisk.port}
-        return CONFIGURATION.format(**{**fields, **changes})
+        return CONFIGURATION.format(**{**fields, "timeout": 30, **changes})
 
     def start(self) -> None:
         """Start the daemon; return when it is connected."""

@@ -31,6 +31,7 @@ from amikafka_avro import avro as avro_format
 from amikafka_avro.encoding import encoder, library, without_logical_types
 from amikafka_tail import testing
 from amikafka_tail.model.errors import ConfigError
+from tests.support.waiting import BOUND, wait_for
 
 TestContract = testing.format_contract("avro")
 HANGUP_SCHEMA = {
@@ -343,7 +344,9 @@ def test_a_schema_may_only_be_looked_up(tmp_path: Path, server: RegistryServer) 
     assert server.requests[-1] == "POST /subjects/calls-value"
 
 
-def test_while_the_registry_is_away_nothing_is_lost_and_the_order_is_kept(tmp_path: Path) -> None:
+def test_while_the_registry_is_away_nothing_is_lost_and_the_order_is_kept(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with RegistryServer() as found:
         port = found.port  # and now nobody listens there
     events = [testing.event("A", ("Number", str(number))) for number in range(20)]
@@ -353,11 +356,12 @@ def test_while_the_registry_is_away_nothing_is_lost_and_the_order_is_kept(tmp_pa
         published.append(publish(tmp_path, events, f"registry = http://127.0.0.1:{port}\n"))
 
     thread = threading.Thread(target=run)
-    thread.start()
-    time.sleep(0.5)
+    with caplog.at_level(logging.WARNING):
+        thread.start()
+        wait_for(lambda: "has to wait: schema registry" in caplog.text, BOUND, "the registry to be missed")
     assert not published
     with RegistryServer(port):
-        thread.join(20)
+        thread.join(BOUND)
     (made,) = published
     numbers = [plain(message.value[5:])["headers"]["Number"] for message in made.messages]
     assert numbers == [[str(number)] for number in range(20)]
@@ -396,8 +400,14 @@ def test_what_the_registry_refuses_holds_the_events_and_is_said_in_words(
     said: str,
 ) -> None:
     server.refusal = refusal
-    with caplog.at_level(logging.WARNING), pytest.raises(TimeoutError):
-        publish(tmp_path, [HANGUP], f"registry = {server.url}\n", seconds=0.4)
+
+    def waits_and_says() -> bool:
+        with pytest.raises(TimeoutError):
+            publish(tmp_path, [HANGUP], f"registry = {server.url}\n", seconds=0.4)
+        return said in caplog.text
+
+    with caplog.at_level(logging.WARNING):
+        wait_for(waits_and_says, BOUND, said)
     assert f'plugin "avro" has to wait: schema registry: {server.url}: ' in caplog.text
     assert said in caplog.text
 
@@ -411,7 +421,7 @@ def test_a_registry_that_is_slow_does_not_hold_the_pipeline_up(
     for _ in range(20):
         with pytest.raises(Exception, match="is asked for the id"):
             render(HANGUP)
-    assert time.monotonic() - before < 1
+    assert time.monotonic() - before < 4  # less than one request may take
     assert len(server.requests) <= 1
     server.release.set()
     assert publish(tmp_path, [HANGUP], f"registry = {server.url}\n").messages
@@ -453,7 +463,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=registry"
     )
     files = ["-out", str(made[0]), "-keyout", str(made[1]), "-addext", "subjectAltName=IP:127.0.0.1"]
-    subprocess.run([*command.split(), *files], check=True, capture_output=True, timeout=30)
+    subprocess.run([*command.split(), *files], check=True, capture_output=True, timeout=BOUND)
     return made
 
 

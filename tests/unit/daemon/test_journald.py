@@ -162,7 +162,7 @@ def test_a_journal_that_hangs_is_not_waited_for(
             if instead.getvalue():
                 break
         assert instead.getvalue() == "a line\n"
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 10  # and not until somebody reads
         hanging.recv(1 << 20)
         logger.error("it goes on")
         assert instead.getvalue() == "a line\n"

@@ -10,6 +10,7 @@ import pytest
 
 from amikafka_tail.daemon.reloads import Reloads, ask
 from amikafka_tail.model.errors import ReloadFailed, UsageError
+from tests.support.waiting import BOUND
 
 
 @pytest.fixture
@@ -31,13 +32,13 @@ def answer(environment: dict[str, str], problems: list[str]) -> None:
 def test_it_waits_until_the_daemon_has_answered(environment: dict[str, str]) -> None:
     for _ in range(3):
         answer(environment, [])
-        ask(environment, seconds=5)
+        ask(environment, seconds=BOUND)
 
 
 def test_what_is_wrong_comes_back(environment: dict[str, str]) -> None:
     answer(environment, ["x.conf:3: [kafka] tpoic: unknown option", "another"])
     with pytest.raises(ReloadFailed) as caught:
-        ask(environment, seconds=5)
+        ask(environment, seconds=BOUND)
     assert str(caught.value).splitlines() == [
         "x.conf:3: [kafka] tpoic: unknown option",
         "another",

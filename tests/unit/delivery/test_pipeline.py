@@ -27,6 +27,7 @@ from amikafka_tail.model.errors import ConfigError, Problem, TryLater
 from amikafka_tail.model.event import Event
 from amikafka_tail.model.identity import Identity
 from amikafka_tail.model.payload import Payload
+from tests.support.waiting import BOUND
 
 NOW = 1_795_426_158_000
 FALLBACK = Identity(entity_id="local", system_name="fallback", asterisk_version="", hostname="vm")
@@ -853,7 +854,7 @@ def test_a_producer_that_has_lost_its_way_is_replaced_if_kafka_answers(world: Wo
             time.sleep(0.001)
     assert len(world.broker.senders) == 1, "a Kafka that is away is no reason"
     world.broker.answers = True
-    until = time.monotonic() + 20
+    until = time.monotonic() + BOUND
     while len(world.broker.senders) == 1:
         assert time.monotonic() < until
         world.clock.now += STALL_SECONDS

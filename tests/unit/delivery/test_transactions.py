@@ -28,11 +28,11 @@ from amikafka_tail.model.counters import Counters
 from amikafka_tail.model.errors import ConfigError, DeliveryFailed, Problem
 from amikafka_tail.model.event import Event
 from amikafka_tail.model.identity import Identity
+from tests.support.waiting import BOUND
 
 NOBODY = Identity(entity_id="x", system_name="", asterisk_version="", hostname="vm")
 REFUSED = KafkaError(KafkaError.POLICY_VIOLATION)
 TIMED_OUT = KafkaError(KafkaError._MSG_TIMED_OUT)
-BOUND = 20.0
 NOW = 1_795_426_158_000
 
 

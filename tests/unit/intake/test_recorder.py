@@ -25,8 +25,8 @@ from amikafka_tail.model.counters import Counters
 from amikafka_tail.model.errors import AlreadyLoggedIn, LoginRefused, SourceDisconnected
 from amikafka_tail.model.identity import Identity
 from amikafka_tail.model.pushed_filters import Pushed
+from tests.support.waiting import BOUND
 
-BOUND = 20.0
 NOW = 1_795_426_158_000
 PING = b"Action: Ping\r\n\r\n"
 FIRST = b"Event: A\r\nPrivilege: call,all\r\nNumber: 1" + END

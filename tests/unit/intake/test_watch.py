@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from amikafka_tail.intake.watch import Watch
-
-BOUND = 10.0
+from tests.support.waiting import BOUND
 
 
 @pytest.fixture

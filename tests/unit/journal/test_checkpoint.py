@@ -14,6 +14,7 @@ import pytest
 from amikafka_tail.journal import checkpoint
 from amikafka_tail.journal.checkpoint import Checkpoint, DamagedCheckpoint
 from amikafka_tail.model.errors import JournalError
+from tests.support.waiting import BOUND
 
 OLD = Checkpoint(epoch="one", offset=100)
 NEW = Checkpoint(epoch="one", offset=2**40)
@@ -165,7 +166,7 @@ def test_a_process_that_is_killed_while_it_stores_leaves_a_whole_one(path: Path)
     for _ in range(5):
         child = subprocess.Popen([sys.executable, "-c", STORE_WITHOUT_END, str(path), str(offset)])
         try:
-            until = time.monotonic() + 30
+            until = time.monotonic() + BOUND
             while (stored := checkpoint.load(path)) is None or stored.offset < offset + 20:
                 assert child.poll() is None
                 assert time.monotonic() < until

@@ -11,8 +11,8 @@ import pytest
 from amikafka_tail.journal import checkpoint
 from amikafka_tail.journal.checkpoint import Checkpoint
 from amikafka_tail.journal.checkpoint_writer import CheckpointWriter
+from tests.support.waiting import BOUND
 
-BOUND = 20.0
 START = Checkpoint(epoch="one", offset=0)
 NEVER = 3600.0
 

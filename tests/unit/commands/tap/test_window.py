@@ -14,6 +14,7 @@ from amikafka_tail.model.counters import Counters
 from amikafka_tail.model.gaps import Gap
 from amikafka_tail.model.identity import Identity
 from amikafka_tail.model.replayable_source import Unpublishable
+from tests.support.waiting import BOUND
 
 IDENTITY = Identity(entity_id="pbx", system_name="", asterisk_version="22", hostname="vm")
 
@@ -101,7 +102,7 @@ def test_whoever_waits_is_woken_by_bytes_and_by_the_end() -> None:
         thread = threading.Timer(0.05, act)
         thread.start()
         begun = time.monotonic()
-        window.wait(window.end, 10)
-        assert time.monotonic() - begun < 5
-        thread.join(5)
+        window.wait(window.end, 2 * BOUND)
+        assert time.monotonic() - begun < BOUND
+        thread.join(BOUND)
     assert window.ended == "gone"

@@ -17,6 +17,7 @@ from amikafka_tail.daemon.status.main_loop_queries import MainLoopQueries, NoAns
 from amikafka_tail.daemon.status.statistics import Statistics
 from amikafka_tail.delivery.ledger import Ledger
 from amikafka_tail.model.counters import MAX_KINDS, Counters, KindCounts
+from tests.support.waiting import BOUND
 
 STATISTICS = {
     "brokers": {
@@ -219,16 +220,16 @@ def test_who_asks_waits_for_the_main_loop() -> None:
     woken = threading.Event()
     asking: MainLoopQueries[int] = MainLoopQueries(woken.set)
     answers: list[int] = []
-    threads = [threading.Thread(target=lambda: answers.append(asking.ask(10))) for _ in range(3)]
+    threads = [threading.Thread(target=lambda: answers.append(asking.ask(BOUND))) for _ in range(3)]
     for thread in threads:
         thread.start()
-    assert woken.wait(10)
-    until = time.monotonic() + 10
+    assert woken.wait(BOUND)
+    until = time.monotonic() + BOUND
     while len(answers) < 3 and time.monotonic() < until:
         asking.answer(lambda: 5)
         time.sleep(0.01)
     for thread in threads:
-        thread.join(10)
+        thread.join(BOUND)
     assert answers == [5, 5, 5]
 
 
