@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
 from amikafka_tail.ami.framing import END
-from amikafka_tail.delivery.batching import Connect
+from amikafka_tail.delivery.attempts import Connect
 from amikafka_tail.delivery.messages import Messages
 from amikafka_tail.delivery.pipeline import Pipeline
 from amikafka_tail.intake.recording import Recording

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 
 from amikafka_tail.config import identity, local
 from amikafka_tail.config.settings import CHECKPOINTS, TRANSACTIONAL_ID, Settings
-from amikafka_tail.delivery.batching import ONE_MESSAGE
+from amikafka_tail.delivery.attempts import BATCH_OF_ONE
 from amikafka_tail.delivery.envelope import envelopes
 from amikafka_tail.delivery.event_ids import with_event_id
 from amikafka_tail.delivery.messages import Filter, Messages, Route, chain
@@ -101,7 +101,7 @@ def producer(
 ) -> Producer:
     """Make a producer, of its own batch size if one is given. Raises `ConfigError`."""
     properties = {name: value for name, value in settings.properties.items() if name != TRANSACTIONAL_ID}
-    if properties.get("enable.idempotence") == "true" and batch_size != ONE_MESSAGE:
+    if properties.get("enable.idempotence") == "true" and batch_size != BATCH_OF_ONE:
         # A batch that is refused ends the producer: what was sent behind it may not come before it.
         properties.setdefault("enable.gapless.guarantee", "true")
     return _producer(Producer, settings, properties, batch_size, on_statistics)

@@ -10,22 +10,15 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterator
 
-from amikafka_tail.delivery.batching import Batching, Connect
+from amikafka_tail.delivery.attempts import LONGEST_RETRY, Attempts, Connect, OneByOne
 from amikafka_tail.delivery.dead_letter_policy import DeadLetterPolicy
-from amikafka_tail.delivery.ledger import DeliveryToken, Ledger, Receipt
+from amikafka_tail.delivery.ledger import DeliveryToken, Failure, Ledger, Receipt
 from amikafka_tail.delivery.messages import Messages
 from amikafka_tail.delivery.sender import Sender
 from amikafka_tail.delivery.stall_detector import StallDetector
 from amikafka_tail.delivery.transactions import Committed, Transactions
 from amikafka_tail.journal.dead_letters import DeadLetters
-from amikafka_tail.kafka.producer import (
-    KafkaError,
-    KafkaException,
-    NoProducer,
-    describe,
-    is_for_size,
-    is_permanent,
-)
+from amikafka_tail.kafka.producer import KafkaError, KafkaException, describe, is_permanent
 from amikafka_tail.model.counters import Counters
 from amikafka_tail.model.errors import DeliveryFailed, TryLater
 from amikafka_tail.model.event import Event
@@ -36,11 +29,6 @@ from amikafka_tail.model.replayable_source import Reader, Unpublishable
 
 MAX_UNDELIVERED = 8 * 1024 * 1024
 """How far reading may run ahead of the checkpoint, in bytes: bounds memory where events are large."""
-FIRST_RETRY, LONGEST_RETRY = 1.0, 30.0
-"""Seconds to wait before going on after a failure: doubled each time, until something is delivered."""
-REPORT_SECONDS, REPORT_POLLS = 0.05, 5
-"""How long, and how often, the report of the message that made a transaction fail is waited for."""
-REFUSED = "a transaction with a message that was refused has to be sent again without it"
 FIRST_HOLD = 0.05
 """Seconds to wait before a plugin that asked for it is called again: doubled too, up to LONGEST_RETRY."""
 QUIET_HOLD = 1.0
@@ -69,29 +57,46 @@ class Pipeline:
         transactions: Transactions | None = None,
         resume: Callable[[Committed], Reader | None] = lambda _committed: None,
     ) -> None:
-        self.ledger = Ledger(reader.position)
-        self.trouble: str | None = None
-        """Why Kafka did not take what was sent last; `None` since it has taken something."""
         self.held: str | None = None
         """Which plugin makes the events wait, and why, where that takes longer than a moment."""
         self._reader = reader
         self._messages = messages
-        self._batching = Batching(connect, clock)
         self._dead_letter_policy = DeadLetterPolicy(
             dead_letters, messages, counters, lambda: self.ledger.position
         )
         self._counters = counters
         self._clock = clock
-        self._retry_after = FIRST_RETRY
-        self._resume_at = 0.0
         self._stall_detector = StallDetector(clock)
         self._hold_for = FIRST_HOLD
+        self._held_until = 0.0
         self._sending: Iterator[None] | None = None
         self._identity = messages.fallback
         self._route = messages.route(messages.fallback)
         self._transactions = transactions
         self._resume = resume
-        self.producer: Sender = self._batching.connect()
+        self._attempts = Attempts(
+            reader.position,
+            connect=connect,
+            topic=messages.topic,
+            give_up=self._give_up_late,
+            transactional=transactions is not None,
+            clock=clock,
+        )
+
+    @property
+    def producer(self) -> Sender:
+        """The producer of this attempt."""
+        return self._attempts.producer
+
+    @property
+    def ledger(self) -> Ledger:
+        """The receipts of what is read and not delivered."""
+        return self._attempts.ledger
+
+    @property
+    def trouble(self) -> str | None:
+        """Why Kafka did not take what was sent last; `None` since it has taken something."""
+        return self._attempts.trouble
 
     @property
     def lag(self) -> int:
@@ -101,7 +106,7 @@ class Pipeline:
     @property
     def paused_until(self) -> float | None:
         """When to go on after a failure, on the clock; `None` when there is nothing to wait for."""
-        return self._resume_at if self._resume_at > self._clock() else None
+        return self._held_until if self._held_until > self._clock() else self._attempts.resends_at
 
     @property
     def waiting(self) -> bool:
@@ -142,13 +147,8 @@ class Pipeline:
         if self.paused_until is not None:
             return False
         if self._sending is None:
-            if isinstance(self.producer, NoProducer):
-                self._reconnect()
-            if self._batching.may_end:
-                if self.ledger.open_receipts:
-                    return False
-                self._batching.end()
-                self._reconnect()
+            if not self._attempts.may_send():
+                return False
             if self._transactions is not None and not self._transactions.may_send:
                 return False
             ahead = self._reader.position - self.ledger.position if self.ledger.open_receipts else 0
@@ -161,21 +161,14 @@ class Pipeline:
     def take_reports(self, seconds: float = 0) -> None:
         """Take delivery reports, waiting at most `seconds` for one, and act on them."""
         try:
-            self.producer.poll(seconds)
-            if self.ledger.failures or self.producer.fatal:
-                self._recover()
+            self._attempts.take_reports(seconds)
             if self._settle():
-                self._retry_after = FIRST_RETRY
+                self._counters.delivered += self._attempts.delivered()
                 self._stall_detector.moved()
-                self.trouble = None
-                self._counters.delivered += self.ledger.delivered
-                self.ledger.delivered = 0
             elif self._stall_detector.is_over(self.producer, self._messages.topic):
                 raise DeliveryFailed("Kafka answers, and acknowledges nothing of what was sent to it")
         except DeliveryFailed as error:
-            self._go_back(str(error))
-        except KafkaException as error:  # a fatal one
-            self._go_back(f"Kafka does not take events: {describe(error.args[0], self._messages.topic)}")
+            self._go_back(error)
 
     def _settle(self) -> bool:
         """Release what is delivered for good; return whether there was anything. Raises `DeliveryFailed`."""
@@ -192,9 +185,9 @@ class Pipeline:
             if reader is None:
                 log.warning("the checkpoint in Kafka is of another journal: going on with what is here")
             else:
-                self._reader, self.ledger = reader, Ledger(reader.position)
+                self._reader, self._attempts.ledger = reader, Ledger(reader.position)
         if self.trouble is not None and transactions.may_send and self.exhausted:
-            self.trouble = None  # the take-over was all there was to do
+            self._attempts.trouble = None  # the take-over was all there was to do
         return transactions.advance(self.ledger, whole=self._sending is None, sent=self._counters.sent)
 
     def send_rest(self) -> bool:
@@ -205,7 +198,7 @@ class Pipeline:
         try:
             done = next(self._sending, self) is self
         except DeliveryFailed as error:
-            self._go_back(str(error))
+            self._go_back(error)
             return True
         if done:
             self._sending = None
@@ -239,8 +232,8 @@ class Pipeline:
         given_up = self._dead_letter_policy.given_up
         envelope, render = self._route
         produce = self.producer.produce
-        report = hold = DeliveryToken(receipt)
-        alone = self._batching.is_alone
+        one_by_one = isinstance(self._attempts.state, OneByOne)
+        token = shared_token = DeliveryToken(receipt)
         topic = self._messages.topic
         choose = self._messages.choose
         if self._transactions is not None:
@@ -249,11 +242,11 @@ class Pipeline:
             event: Event | None
             if type(found) is Event and not (given_up and found.position in given_up):
                 event = found
-                hold = DeliveryToken(receipt, event) if alone else report
+                token = DeliveryToken(receipt, event) if one_by_one else shared_token
                 counters.events += 1
             else:
                 event = self._in_place_of(found)
-                hold = DeliveryToken(receipt, event)
+                token = DeliveryToken(receipt, event)
             while event is not None:
                 try:
                     chosen = event if choose is None or type(event) is Gap else choose(event)
@@ -269,19 +262,19 @@ class Pipeline:
                         yield
                     else:
                         event = self._dead_letter_policy.failed(event, error)
-                        hold = DeliveryToken(receipt, event)
+                        token = DeliveryToken(receipt, event)
                     continue
                 try:
-                    produce(topic, value, key, -1, hold, hold, moment_ms, headers)
+                    produce(topic, value, key, -1, token, token, moment_ms, headers)
                     counters.sent += 1
                     break
                 except BufferError:
                     yield
                 except KafkaException as error:
                     event = self._refused(event, error.args[0])
-                    hold = DeliveryToken(receipt, event)
+                    token = DeliveryToken(receipt, event)
         # Whoever keeps an exception that a plugin raised keeps this frame too.
-        del report, hold
+        del token, shared_token
         receipt.messages = counters.sent - sent_before
         receipt.settle_one()
 
@@ -297,40 +290,16 @@ class Pipeline:
         self._counters.events += 1
         return found
 
-    def _recover(self) -> None:
-        """Act on failed deliveries: give up what is refused for ever, go back for the rest.
-
-        Raises `DeliveryFailed` where what is given up cannot be kept.
-        """
-        refused, reason = self._judge_failures()
-        if not refused:
-            reason = self.producer.fatal or reason
-        if reason is not None:
-            self._go_back(f"Kafka does not take events: {reason}", refused=refused)
-
-    def _judge_failures(self) -> tuple[bool, str | None]:
-        """Give up what is refused for ever; return whether there was any, and why to go back, if so.
+    def _give_up_late(self, failure: Failure) -> None:
+        """Give up a message whose delivery report says that it is refused, and see to its failure.
 
         Raises `DeliveryFailed`.
         """
-        failures = list(self.ledger.failures)
-        self.ledger.failures.clear()
-        refused, reason = False, None
-        were_alone = self._batching.is_alone
-        for failure in failures:
-            if is_permanent(failure.error):
-                refused = True
-                self._batching.refused(for_size=is_for_size(failure.error))
-            if is_permanent(failure.error) and were_alone:
-                in_its_place = self._give_up(failure.event, failure.error)
-                if in_its_place is not None and self._transactions is None:
-                    self._send_late(in_its_place, failure.receipt)
-                failure.receipt.settle_one()
-            else:
-                reason = reason or describe(failure.error, self._messages.topic)
-        if refused and self._transactions is not None:
-            reason = reason or REFUSED
-        return refused, reason
+        in_its_place = self._give_up(failure.event, failure.error)
+        # A transaction is sent again as a whole, with what takes the place of the message.
+        if in_its_place is not None and self._transactions is None:
+            self._send_late(in_its_place, failure.receipt)
+        failure.receipt.settle_one()
 
     def _send_late(self, event: Gap, receipt: Receipt) -> None:
         """Send what takes the place of a message that failed. Raises `DeliveryFailed` where that fails."""
@@ -339,9 +308,8 @@ class Pipeline:
             value = self._route.render(event)
             if type(value) is not bytes:
                 value, headers = unpack(value, headers)
-            hold = DeliveryToken(receipt, event)
-            self.producer.produce(self._messages.topic, value, key, -1, hold, hold, moment_ms, headers)
-            del hold
+            token = DeliveryToken(receipt, event)
+            self.producer.produce(self._messages.topic, value, key, -1, token, token, moment_ms, headers)
         except Exception as error:
             raise DeliveryFailed(f"an event that tells of a gap cannot be sent now: {error}") from error
 
@@ -360,67 +328,24 @@ class Pipeline:
         log.error("refused by Kafka: %s: event=%r offset=%d", reason, event.name, event.position)
         return self._dead_letter_policy.put(event, reason)
 
-    def _go_back(self, reason: str, *, refused: bool = False) -> None:
-        """Begin again at the checkpoint with a fresh producer, after a while.
-
-        After a message that was `refused` the wait does not grow: the next attempt knows more than this one.
-        """
-        if not refused and (refusal := self._await_refusal()) is not None:
-            refused, reason = True, f"Kafka does not take events: {refusal}"
+    def _go_back(self, error: DeliveryFailed) -> None:
+        """Begin again at the checkpoint with a fresh producer, after a while."""
+        error = self._attempts.await_refusal(error)
         if self._transactions is None:
             with contextlib.suppress(DeliveryFailed):
                 self._settle()
-        if refused:
-            self._retry_after = FIRST_RETRY
-        position = self.ledger.abandon()
         self._counters.rewinds += 1
-        self._pause(reason)
         self._sending = None
-        self._reader.seek(position)
+        self._held_until = 0.0
+        self._reader.seek(self._attempts.fail(error))
         self._stall_detector.moved()
-        self._reconnect()
-
-    def _pause(self, reason: str) -> None:
-        self.trouble = reason
-        log.error(
-            "%s; next attempt in %.0f s, from offset=%d; nothing is lost",
-            reason,
-            self._retry_after,
-            self.ledger.position,
-        )
-        self._resume_at = self._clock() + self._retry_after
-        self._retry_after = min(2 * self._retry_after, LONGEST_RETRY)
-
-    def _await_refusal(self) -> str | None:
-        """Wait a moment for a refused message's report: what is behind it may have failed before.
-
-        Returns why it was refused, `None` where nothing was.
-        """
-        for _ in range(REPORT_POLLS):
-            with contextlib.suppress(KafkaException):  # fatal: the reports come behind it
-                self.producer.poll(REPORT_SECONDS)
-            with contextlib.suppress(DeliveryFailed):
-                refused, reason = self._judge_failures()
-                if refused:
-                    return reason or REFUSED
-            if not len(self.producer):
-                break
-        return None
-
-    def _reconnect(self) -> None:
-        self.producer.discard()
-        try:
-            self.producer = self._batching.connect_again()
-        except DeliveryFailed as error:
-            self.producer = NoProducer()
-            self._pause(str(error))
 
     def _has_to_wait(self, error: Exception) -> bool:
         """Tell whether a plugin asked to be called again later, and wait if it did."""
         plugin, cause = self._dead_letter_policy.blamed(error)
         if not isinstance(cause, TryLater):
             return False
-        self._resume_at = self._clock() + self._hold_for
+        self._held_until = self._clock() + self._hold_for
         if self._hold_for > QUIET_HOLD:
             self.held = f'plugin "{plugin}" has to wait: {cause}'
             log.warning(

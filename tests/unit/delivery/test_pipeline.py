@@ -13,9 +13,15 @@ import pytest
 
 from amikafka_tail.ami.framing import END
 from amikafka_tail.delivery import pipeline as pipeline_module
-from amikafka_tail.delivery.batching import LARGEST, ONE_MESSAGE, ONE_MESSAGE_SECONDS
+from amikafka_tail.delivery.attempts import (
+    BATCH_OF_ONE,
+    FIRST_RETRY,
+    LARGEST_BATCH,
+    LONGEST_RETRY,
+    ONE_BY_ONE_SECONDS,
+)
 from amikafka_tail.delivery.messages import Filter, Messages, Route, chain
-from amikafka_tail.delivery.pipeline import FIRST_RETRY, LONGEST_RETRY, Pipeline
+from amikafka_tail.delivery.pipeline import Pipeline
 from amikafka_tail.delivery.stall_detector import STALL_SECONDS
 from amikafka_tail.intake import stream_reader
 from amikafka_tail.intake.stream_reader import StreamReader
@@ -93,7 +99,7 @@ class Broker:
         if self.unmade:
             raise ConfigError([Problem(message=self.unmade.pop())])
         self.batch_sizes.append(batch_size)
-        self.senders.append(FakeSender(self, alone=batch_size == ONE_MESSAGE))
+        self.senders.append(FakeSender(self, alone=batch_size == BATCH_OF_ONE))
         return self.senders[-1]
 
     @property
@@ -697,7 +703,7 @@ def test_where_no_producer_can_be_made_after_a_refusal_nothing_is_read(world: Wo
     world.broker.fails = lambda sent: REFUSED if sent.value == event(1) else None
     pipeline = world.pipeline()
     world.run(pipeline)
-    world.clock.now += ONE_MESSAGE_SECONDS
+    world.clock.now += ONE_BY_ONE_SECONDS
     world.write(stream(event(2)))
     world.broker.unmade = ["ssl.key.location failed"]
     assert not pipeline.step()
@@ -794,11 +800,11 @@ def test_a_batch_that_is_refused_is_sent_again_message_by_message_for_a_while(wo
     world.run(pipeline)
     assert len(world.dead) == 1, "the others of its batch were taken for refused"
     assert world.broker.values == [event(number) for number in range(50) if number != 25]
-    assert world.broker.batch_sizes == [None, ONE_MESSAGE]
-    world.clock.now += ONE_MESSAGE_SECONDS
+    assert world.broker.batch_sizes == [None, BATCH_OF_ONE]
+    world.clock.now += ONE_BY_ONE_SECONDS
     world.write(stream(event(50)))
     world.run(pipeline)
-    assert world.broker.batch_sizes == [None, ONE_MESSAGE, None]
+    assert world.broker.batch_sizes == [None, BATCH_OF_ONE, None]
     assert world.broker.values[-1] == event(50)
 
 
@@ -823,23 +829,29 @@ def test_a_batch_that_is_refused_ends_its_producer_and_is_still_understood(
     world.run(pipeline)
     assert world.broker.values == [each for each in events if each != event(25)]
     assert len(world.dead) == 1
-    assert world.broker.batch_sizes == [None, ONE_MESSAGE], "the first attempt told enough"
+    assert world.broker.batch_sizes == [None, BATCH_OF_ONE], "the first attempt told enough"
     assert "Policy violation; next attempt in 1 s" in caplog.text
 
 
 def test_after_a_batch_that_was_too_large_batches_are_smaller(world: World) -> None:
     def fails(sent: Sent) -> KafkaError | None:
-        return TOO_LARGE if world.broker.batch_sizes[-1] in (None, LARGEST // 4) else None
+        return TOO_LARGE if world.broker.batch_sizes[-1] in (None, LARGEST_BATCH // 4) else None
 
     world.broker.fails = fails
     pipeline = world.pipeline()
     for number in range(3):
         world.write(stream(event(number)))
         world.run(pipeline)
-        world.clock.now += ONE_MESSAGE_SECONDS
+        world.clock.now += ONE_BY_ONE_SECONDS
     assert world.dead == []
     assert world.broker.values == [event(number) for number in range(3)]
-    assert world.broker.batch_sizes == [None, ONE_MESSAGE, LARGEST // 4, ONE_MESSAGE, LARGEST // 16]
+    assert world.broker.batch_sizes == [
+        None,
+        BATCH_OF_ONE,
+        LARGEST_BATCH // 4,
+        BATCH_OF_ONE,
+        LARGEST_BATCH // 16,
+    ]
 
 
 def test_a_producer_that_has_lost_its_way_is_replaced_if_kafka_answers(world: World) -> None:

@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 from amikafka_tail.ami.framing import END
+from amikafka_tail.delivery.attempts import FIRST_RETRY
 from amikafka_tail.delivery.messages import Messages, Route
-from amikafka_tail.delivery.pipeline import FIRST_RETRY, Pipeline
+from amikafka_tail.delivery.pipeline import Pipeline
 from amikafka_tail.delivery.transactions import Committed, Transactions
 from amikafka_tail.intake import stream_reader as reader_module
 from amikafka_tail.intake.stream_reader import StreamReader

@@ -1,0 +1,259 @@
+"""How a pipeline sends: together, one by one, or again after a failure.
+
+    Together --refused--> Resending --> OneByOne --no refusal for 10 s--> Together
+    Together --failed---> Resending --> Together
+    OneByOne --failed---> Resending --> OneByOne
+
+A broker refuses a batch as a whole: the delivery reports of all its messages say so, whichever was meant. So
+a refusal counts for one message only where that message had a request of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+from amikafka_tail.delivery.ledger import Failure, Ledger
+from amikafka_tail.delivery.sender import Sender
+from amikafka_tail.kafka.producer import KafkaException, NoProducer, describe, is_for_size, is_permanent
+from amikafka_tail.model.errors import ConfigError, DeliveryFailed
+
+BATCH_OF_ONE = 1
+"""librdkafka's `batch.size` that lets every message have a request of its own."""
+ONE_BY_ONE_SECONDS = 10.0
+"""How long after the last refusal messages are sent one by one."""
+LARGEST_BATCH, SMALLEST_BATCH = 1_000_000, 16_384
+"""Bytes: librdkafka's default, and what batches are made no smaller than after refusals for their size."""
+FIRST_RETRY, LONGEST_RETRY = 1.0, 30.0
+"""Seconds to wait before going on after a failure: doubled each time, until something is delivered."""
+REPORT_SECONDS, REPORT_POLLS = 0.05, 5
+"""How long, and how often, the report of a refused message is waited for when another one has failed."""
+REFUSED_IN_TRANSACTION = "a transaction with a message that was refused has to be sent again without it"
+
+log = logging.getLogger("amikafka.pipeline")
+
+
+class Connect(Protocol):
+    """Makes a producer; `batch_size` is in bytes, `None` where the configuration decides."""
+
+    def __call__(self, batch_size: int | None = None) -> Sender:
+        """Make it."""
+        ...
+
+
+@dataclass(frozen=True)
+class Together:
+    """Messages share requests of `batch_size` bytes, `None` where the configuration decides.
+
+    A refusal does not tell which message is meant: it begins `Resending`, then `OneByOne`.
+    """
+
+    batch_size: int | None = None
+
+
+@dataclass(frozen=True)
+class OneByOne:
+    """Each message has a request of its own: one that is refused is given up, and the others go on.
+
+    Each refusal moves `until`, on the clock; after that, and when all is delivered, `then` follows.
+    """
+
+    until: float
+    then: Together
+    batch_size: ClassVar[int | None] = BATCH_OF_ONE
+
+
+@dataclass(frozen=True)
+class Resending:
+    """Something failed. Nothing is sent before `until`, on the clock; `then` begins with the checkpoint.
+
+    The producer is already that of `then`, so that it can connect.
+    """
+
+    until: float
+    then: Together | OneByOne
+
+    @property
+    def batch_size(self) -> int | None:
+        """The batch size of what follows."""
+        return self.then.batch_size
+
+
+class Refused(DeliveryFailed):
+    """Kafka will never take some messages as they were sent; the next attempt knows more than this one."""
+
+    def __init__(self, reason: str, *, for_size: bool = False) -> None:
+        super().__init__(reason)
+        self.for_size = for_size
+        """Whether a batch was too large."""
+
+
+class Attempts:
+    """The attempts of one pipeline to deliver: its producer, the receipts of what it sent, and its `state`.
+
+    Messages share requests until Kafka refuses one; from then on each has a request of its own, and is given
+    up if Kafka refuses it, until ten seconds pass without a refusal. Any other failure, and that first
+    refusal, ends the attempt: after a wait a fresh producer sends again all that is not delivered.
+
+    Begins at `position`. `give_up` sends a refused message to the dead letters, and settles its failure;
+    it raises `DeliveryFailed` where it cannot. With `transactional`, that leaves nothing to be sent as it is:
+    what shares a transaction with the message is sent again. `clock` gives monotonic seconds. Raises
+    `ConfigError` where the first producer cannot be made.
+    """
+
+    def __init__(
+        self,
+        position: int,
+        *,
+        connect: Connect,
+        topic: str,
+        give_up: Callable[[Failure], None],
+        transactional: bool,
+        clock: Callable[[], float],
+    ) -> None:
+        self.state: Together | OneByOne | Resending = Together()
+        self.ledger = Ledger(position)
+        self.trouble: str | None = None
+        """Why Kafka did not take what was sent last; `None` since it has taken something."""
+        self._connect = connect
+        self._topic = topic
+        self._give_up = give_up
+        self._transactional = transactional
+        self._clock = clock
+        self._retry_after = FIRST_RETRY
+        self.producer: Sender = connect(self.state.batch_size)
+
+    @property
+    def resends_at(self) -> float | None:
+        """When to go on after a failure, on the clock; `None` when there is nothing to wait for."""
+        state = self.state
+        return state.until if isinstance(state, Resending) and state.until > self._clock() else None
+
+    def may_send(self) -> bool:
+        """Tell whether a chunk may be sent now; change the state when its time is over."""
+        if isinstance(self.state, Resending) and self._clock() >= self.state.until:
+            self._enter(self.state.then)
+        if isinstance(self.state, OneByOne) and self._clock() >= self.state.until:
+            if self.ledger.open_receipts:
+                return False
+            self._enter(self.state.then)
+        return not isinstance(self.state, Resending)
+
+    def take_reports(self, seconds: float) -> None:
+        """Take delivery reports, waiting at most `seconds` for one, and give up what is refused.
+
+        Raises `DeliveryFailed` where this attempt is over: then call `fail`.
+        """
+        try:
+            self.producer.poll(seconds)
+        except KafkaException as error:  # a fatal one
+            reason = describe(error.args[0], self._topic)
+            raise DeliveryFailed(f"Kafka does not take events: {reason}") from error
+        if self.ledger.failures or self.producer.fatal:
+            self._judge_failures()
+
+    def delivered(self) -> int:
+        """Note that something was released; return how many messages that were."""
+        self._retry_after = FIRST_RETRY
+        self.trouble = None
+        messages, self.ledger.delivered = self.ledger.delivered, 0
+        return messages
+
+    def await_refusal(self, error: DeliveryFailed) -> DeliveryFailed:
+        """Wait a moment for a refused message's report: what is behind it may have failed before.
+
+        Returns what to call `fail` with: the refusal, or `error` where there was none.
+        """
+        if isinstance(error, Refused):
+            return error
+        for _ in range(REPORT_POLLS):
+            with contextlib.suppress(KafkaException):  # fatal: the reports come behind it
+                self.producer.poll(REPORT_SECONDS)
+            try:
+                if self._judge_failures():
+                    return Refused(f"Kafka does not take events: {REFUSED_IN_TRANSACTION}")
+            except Refused as refusal:
+                return refusal
+            except DeliveryFailed:
+                pass  # no news: the attempt is over
+            if not len(self.producer):
+                break
+        return error
+
+    def fail(self, error: DeliveryFailed) -> int:
+        """End this attempt. Return the offset from which everything has to be read and sent again."""
+        then = self.state.then if isinstance(self.state, Resending) else self.state
+        if isinstance(error, Refused):
+            self._retry_after = FIRST_RETRY  # it does not grow where attempts lead on
+            if isinstance(then, Together):
+                batches = Together(_smaller(then.batch_size)) if error.for_size else then
+                then = OneByOne(self._clock() + ONE_BY_ONE_SECONDS, batches)
+        position = self.ledger.abandon()
+        self._enter(self._wait(str(error), then))
+        return position
+
+    def _judge_failures(self) -> bool:
+        """Give up what is refused for itself; return whether there was any.
+
+        Raises `DeliveryFailed` where all has to be sent again, `Refused` if that is for a refusal.
+        """
+        failures = list(self.ledger.failures)
+        self.ledger.failures.clear()
+        state = self.state
+        refused = [failure for failure in failures if is_permanent(failure.error)]
+        if refused and isinstance(state, OneByOne):
+            self._enter(OneByOne(self._clock() + ONE_BY_ONE_SECONDS, state.then))
+        reason = None
+        for failure in failures:
+            if isinstance(state, OneByOne) and is_permanent(failure.error):
+                self._give_up(failure)
+            else:
+                reason = reason or describe(failure.error, self._topic)
+        if refused and self._transactional:
+            reason = reason or REFUSED_IN_TRANSACTION
+        if not refused:
+            reason = self.producer.fatal or reason
+        if reason is None:
+            return bool(refused)
+        reason = f"Kafka does not take events: {reason}"
+        if refused:
+            raise Refused(reason, for_size=is_for_size(refused[0].error))
+        raise DeliveryFailed(reason)
+
+    def _enter(self, state: Together | OneByOne | Resending) -> None:
+        """Change the state, here and nowhere else, and the producer with it.
+
+        A producer has one batch size, and none is used again after a failure.
+        """
+        before, self.state = self.state, state
+        is_usable = not isinstance(state, Resending) and not isinstance(self.producer, NoProducer)
+        if is_usable and state.batch_size == before.batch_size:
+            return
+        self.producer.discard()
+        try:
+            self.producer = self._connect(state.batch_size)
+        except ConfigError as error:  # what it takes, a certificate for one, may come back
+            self.producer = NoProducer()
+            then = state.then if isinstance(state, Resending) else state
+            self.state = self._wait(f"no producer can be made: {error}", then)
+
+    def _wait(self, reason: str, then: Together | OneByOne) -> Resending:
+        """Say why there is another attempt, and when; the next wait is twice as long."""
+        self.trouble = reason
+        log.error(
+            "%s; next attempt in %.0f s, from offset=%d; nothing is lost",
+            reason,
+            self._retry_after,
+            self.ledger.position,
+        )
+        until = self._clock() + self._retry_after
+        self._retry_after = min(2 * self._retry_after, LONGEST_RETRY)
+        return Resending(until, then)
+
+
+def _smaller(batch_size: int | None) -> int:
+    """Return the size of batches after some of `batch_size` were too large."""
+    return max(SMALLEST_BATCH, (batch_size or LARGEST_BATCH) // 4)
