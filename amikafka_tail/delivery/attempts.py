@@ -155,6 +155,10 @@ class Attempts:
         if self.ledger.failures or self.producer.fatal:
             self._judge_failures()
 
+    def start_at(self, position: int) -> None:
+        """Go on at another offset: what comes before it is delivered."""
+        self.ledger = Ledger(position)
+
     def delivered(self) -> int:
         """Note that something was released; return how many messages that were."""
         self._retry_after = FIRST_RETRY

@@ -43,7 +43,7 @@ class DeadLetterPolicy:
         self._counters = counters
         self._delivered = delivered
 
-    def put(
+    def _put(
         self,
         event: Event,
         reason: str,
@@ -86,7 +86,7 @@ class DeadLetterPolicy:
         """Keep what is no event; return what takes its place."""
         torn = bytes_.kind == "torn"
         log.warning("set aside: %s: offset=%d %r", bytes_.reason, bytes_.position, bytes_.raw[:80])
-        in_its_place = self.put(
+        in_its_place = self._put(
             Event(bytes_.raw, bytes_.position),
             bytes_.reason,
             kind=bytes_.kind,
@@ -97,12 +97,17 @@ class DeadLetterPolicy:
         self._counters.malformed += not torn
         return in_its_place
 
+    def refused(self, event: Event, reason: str) -> Gap | None:
+        """Keep an event whose message Kafka will never take; return what takes its place."""
+        log.error("refused by Kafka: %s: event=%r offset=%d", reason, event.name, event.position)
+        return self._put(event, reason)
+
     def failed(self, event: Event, error: Exception) -> Gap | None:
         """Keep an event that a plugin could not handle; return what takes its place."""
         plugin, cause = self.blamed(error)
         said = format_exception_only(cause)[-1].strip()  # whatever its own str() does
         log.error('plugin "%s" failed: %s: event=%r', plugin, said, event.name)
-        in_its_place = self.put(event, "".join(format_exception(cause)), plugin=plugin)
+        in_its_place = self._put(event, "".join(format_exception(cause)), plugin=plugin)
         self._counters.plugin_failures[plugin] = self._counters.plugin_failures.get(plugin, 0) + 1
         return in_its_place
 

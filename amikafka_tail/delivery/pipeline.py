@@ -78,7 +78,7 @@ class Pipeline:
             reader.position,
             connect=connect,
             topic=messages.topic,
-            give_up=self._give_up_late,
+            give_up=self._give_up,
             transactional=transactions is not None,
             clock=clock,
         )
@@ -185,10 +185,11 @@ class Pipeline:
             if reader is None:
                 log.warning("the checkpoint in Kafka is of another journal: going on with what is here")
             else:
-                self._reader, self._attempts.ledger = reader, Ledger(reader.position)
+                self._reader = reader
+                self._attempts.start_at(reader.position)
         if self.trouble is not None and transactions.may_send and self.exhausted:
             self._attempts.trouble = None  # the take-over was all there was to do
-        return transactions.advance(self.ledger, whole=self._sending is None, sent=self._counters.sent)
+        return transactions.advance(self.ledger)
 
     def send_rest(self) -> bool:
         """Send what is left of the chunk that was read; return whether that was all of a chunk."""
@@ -237,7 +238,7 @@ class Pipeline:
         topic = self._messages.topic
         choose = self._messages.choose
         if self._transactions is not None:
-            self._transactions.begin(counters.sent)
+            self._transactions.begin()
         for found in events:
             event: Event | None
             if type(found) is Event and not (given_up and found.position in given_up):
@@ -273,7 +274,7 @@ class Pipeline:
                 except KafkaException as error:
                     event = self._refused(event, error.args[0])
                     token = DeliveryToken(receipt, event)
-        # Whoever keeps an exception that a plugin raised keeps this frame too.
+        # Whoever keeps an exception that a plugin raised keeps this frame too; see DeliveryToken.
         del token, shared_token
         receipt.messages = counters.sent - sent_before
         receipt.settle_one()
@@ -290,12 +291,13 @@ class Pipeline:
         self._counters.events += 1
         return found
 
-    def _give_up_late(self, failure: Failure) -> None:
+    def _give_up(self, failure: Failure) -> None:
         """Give up a message whose delivery report says that it is refused, and see to its failure.
 
         Raises `DeliveryFailed`.
         """
-        in_its_place = self._give_up(failure.event, failure.error)
+        reason = describe(failure.error, self._messages.topic)
+        in_its_place = self._dead_letter_policy.refused(failure.event, reason)
         # A transaction is sent again as a whole, with what takes the place of the message.
         if in_its_place is not None and self._transactions is None:
             self._send_late(in_its_place, failure.receipt)
@@ -320,13 +322,7 @@ class Pipeline:
         """
         if not is_permanent(error):
             raise DeliveryFailed(f"Kafka does not take events: {describe(error, self._messages.topic)}")
-        return self._give_up(event, error)
-
-    def _give_up(self, event: Event, error: KafkaError) -> Gap | None:
-        """Send an event to the dead letters, so that it is not tried again; return what takes its place."""
-        reason = describe(error, self._messages.topic)
-        log.error("refused by Kafka: %s: event=%r offset=%d", reason, event.name, event.position)
-        return self._dead_letter_policy.put(event, reason)
+        return self._dead_letter_policy.refused(event, describe(error, self._messages.topic))
 
     def _go_back(self, error: DeliveryFailed) -> None:
         """Begin again at the checkpoint with a fresh producer, after a while."""

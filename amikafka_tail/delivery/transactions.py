@@ -101,7 +101,6 @@ class Transactions:
         self._outcome: queue.SimpleQueue[Committed | AmikafkaError | None] = queue.SimpleQueue()
         self._due = 0.0
         self._begun = False
-        self._sent_before = 0
         self._has_topic = False
         self._known: bytes | None = None
         self._is_taken_over = False
@@ -132,17 +131,13 @@ class Transactions:
             producer = self._producer
             self._start(lambda: self._open(producer))
 
-    def begin(self, sent: int) -> None:
-        """Begin a transaction unless there is one. Raises `DeliveryFailed`.
-
-        `sent` counts the messages that this process has sent until now.
-        """
+    def begin(self) -> None:
+        """Begin a transaction unless there is one. Raises `DeliveryFailed`."""
         assert self._producer is not None
         if self._state == "idle":
             if not self._begun:
                 self._producer.begin()
                 self._begun = True
-                self._sent_before = sent
             self._state = "open"
             self._due = self._clock() + self._interval
 
@@ -160,10 +155,10 @@ class Transactions:
         self._state = "idle"
         return committed
 
-    def advance(self, ledger: Ledger, *, whole: bool, sent: int) -> bool:
+    def advance(self, ledger: Ledger) -> bool:
         """Commit what is due, release what is committed; return whether anything was released.
 
-        `whole` says that no chunk is half sent. Raises `DeliveryFailed`.
+        Raises `DeliveryFailed`.
         """
         if self._state == "committing":
             if self._outcome.empty():
@@ -172,9 +167,9 @@ class Transactions:
             self._state = "idle"
             self._begun = False
             return ledger.settle() > 0
-        if self._state != "open" or not whole or not ledger.finished or self._clock() < self._due:
+        if self._state != "open" or not ledger.finished or self._clock() < self._due:
             return False
-        if sent == self._sent_before:
+        if not ledger.messages:
             self._state = "idle"  # and nothing to commit: reading these events again costs nobody anything
             return ledger.settle() > 0
         assert self._producer is not None
