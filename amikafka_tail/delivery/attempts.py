@@ -178,7 +178,7 @@ class Attempts:
                 self.producer.poll(REPORT_SECONDS)
             try:
                 if self._judge_failures():
-                    return Refused(f"Kafka does not take events: {REFUSED_IN_TRANSACTION}")
+                    return Refused(str(error))  # those are given up already; the others are why
             except Refused as refusal:
                 return refusal
             except DeliveryFailed:

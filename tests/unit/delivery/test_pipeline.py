@@ -711,6 +711,26 @@ def test_where_no_producer_can_be_made_after_a_refusal_nothing_is_read(world: Wo
     assert world.broker.values[-1] == event(2)
 
 
+def test_where_no_producer_can_be_made_for_long_after_a_refusal_each_wait_is_waited_for(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Ten seconds after the refusal there would be batches again, but no producer sends one by one yet."""
+    events = [event(number) for number in range(5)]
+    world.write(stream(*events))
+    refusals = [REFUSED]
+    world.broker.fails = lambda _sent: refusals.pop() if refusals else None
+    pipeline = world.pipeline()
+    world.broker.unmade = ["ssl.key.location failed"] * 7
+    began = world.clock.now
+    pipeline.step()
+    world.run(pipeline)
+    assert world.broker.values == events
+    first, *waits = (int(wait) for wait in re.findall(r"next attempt in (\d+) s", caplog.text))
+    assert (first, waits) == (1, [2, 4, 8, 16, 30, 30, 30])
+    assert world.clock.now - began == sum(waits)
+    assert world.broker.batch_sizes == [None, BATCH_OF_ONE, None]
+
+
 @pytest.mark.parametrize("error", [UNKNOWN_TOPIC, KafkaError(KafkaError._STATE)], ids=str)
 def test_a_message_that_is_refused_at_once_for_a_while_is_sent_again(world: World, error: KafkaError) -> None:
     events = [event(number) for number in range(5)]
@@ -831,6 +851,33 @@ def test_a_batch_that_is_refused_ends_its_producer_and_is_still_understood(
     assert len(world.dead) == 1
     assert world.broker.batch_sizes == [None, BATCH_OF_ONE], "the first attempt told enough"
     assert "Policy violation; next attempt in 1 s" in caplog.text
+
+
+def test_a_refusal_that_is_told_behind_another_failure_does_not_make_the_next_wait_longer(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    events = [event(number) for number in range(4)]
+    world.write(stream(*events))
+    passing, late = [TIMED_OUT], [events[3]]
+
+    def is_alone() -> bool:
+        return world.broker.batch_sizes[-1] == BATCH_OF_ONE
+
+    def hold(sent: Sent) -> bool:
+        return is_alone() and sent.value in late and bool(late.pop())
+
+    def fails(sent: Sent) -> KafkaError | None:
+        if sent.value in (events[0], events[3]):
+            return REFUSED
+        return passing.pop() if is_alone() and passing and sent.value == events[2] else None
+
+    world.broker.holds = hold
+    world.broker.fails = fails
+    world.run(world.pipeline())
+    assert [letter["event"].encode() for letter in world.dead] == [events[0], events[3]]
+    assert set(world.broker.values) == {events[1], events[2]}
+    told = re.findall(r"Kafka does not take events: (.*); next attempt in (\d+) s", caplog.text)
+    assert told == [("Broker: Policy violation", "1"), ("Local: Message timed out", "1")]
 
 
 def test_after_a_batch_that_was_too_large_batches_are_smaller(world: World) -> None:
