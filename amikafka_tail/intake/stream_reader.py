@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Protocol
+from operator import itemgetter
+from typing import NamedTuple, Protocol
 
 from amikafka_tail.ami.debuglog import debug_headers
 from amikafka_tail.ami.framing import END, MAX_BLOCK, Framer
@@ -66,6 +68,18 @@ class Stream(Protocol):
         """Return the four bytes before a position, fewer where they are not known any more."""
 
 
+class _Piece(NamedTuple):
+    """Blocks of one connection that stand from `position` on, and what the end of the connection cut off."""
+
+    start: int
+    end: int
+    position: int
+    blocks: list[bytes]
+    cut_off: bytes
+    gaps: list[Gap]
+    """What is missing before its events."""
+
+
 class StreamReader:
     """Reads a stream. A chunk never holds events of two connections.
 
@@ -105,14 +119,13 @@ class StreamReader:
     def _begin(self, position: int, *, in_block: bool = False, before: bytes = b"") -> None:
         self._framer = Framer(position, in_block=in_block, before=before)
         self._read_at = position
-        self._captured_ms = 0
-        self._capture_times: deque[CaptureTime] = deque()
+        self._capture_times: list[CaptureTime] = []
         self._ready: deque[Chunk] = deque()
         self._gaps: list[Gap] = []
         self._sequence = Sequence(SEQUENCE_WINDOW)
 
     def read(self) -> Chunk | None:
-        """Return the next chunk. Its events have to be taken before the next read. Raises `OSError`."""
+        """Return the next chunk. Raises `OSError`."""
         if self._ready:
             return self._ready.popleft()
         position = self._stream.next_readable(self._read_at)
@@ -120,38 +133,62 @@ class StreamReader:
         if not data:
             return None
         if position != self._read_at:
-            # The stream gave up what comes before, and perhaps the beginning of the event that stands here.
-            before = self._stream.before(position)
-            in_block = before != END
-            if in_block and self._first_readings.is_first("beheaded", position):
-                self._counters.lost += 1
-            missing, lost_from = position - self._read_at, self._read_at
-            self._begin(position, in_block=in_block, before=before)
-            moment = self._stream.capture_times(position, position + len(data))[0]
-            self._gaps.append(gap("JournalFull", lost_from, moment.captured_ms, LostBytes=missing))
-            log.warning("%d bytes are gone that were not read: going on at offset=%d", missing, position)
+            self._skip_to(position, len(data))
         self._read_at += len(data)
+        self._note_capture_times(position)
         framer = self._framer
         overlong = framer.overlong
         blocks = framer.feed(data)
         if framer.overlong != overlong:
-            if self._first_readings.is_first("too long", framer.position):
-                self._counters.overlong += 1
-                log.error("passed over: an event longer than %d bytes: offset=%d", MAX_BLOCK, framer.position)
-            self._gaps.append(gap("TooLong", framer.position, self._captured_ms))
-        known_until = self._capture_times[-1].offset if self._capture_times else -1
-        moments = self._stream.capture_times(position, self._read_at)
-        self._capture_times += [moment for moment in moments if moment.offset > known_until]
-        self._ready += self._chunks(blocks, framer.first, framer.position)
+            self._note_overlong(framer.position)
+        pieces = self._pieces(blocks, framer.first, framer.position)
+        if blocks:
+            pieces[0].gaps[:0] = self._gaps
+            self._gaps = []
+        self._ready += map(self._chunk, pieces)
         return self._ready.popleft()
 
-    def _chunks(self, blocks: list[bytes], start: int, end: int) -> Iterator[Chunk]:
-        """Make a chunk of blocks that stand between two offsets, one for each connection."""
+    def _skip_to(self, position: int, size: int) -> None:
+        """Go on at `position`: the stream gave up what comes before, perhaps the beginning of an event."""
+        before = self._stream.before(position)
+        in_block = before != END
+        if in_block and self._first_readings.is_first("beheaded", position):
+            self._counters.lost += 1
+        missing, lost_from = position - self._read_at, self._read_at
+        self._begin(position, in_block=in_block, before=before)
+        moment = self._stream.capture_times(position, position + size)[0]
+        self._gaps.append(gap("JournalFull", lost_from, moment.captured_ms, LostBytes=missing))
+        log.warning("%d bytes are gone that were not read: going on at offset=%d", missing, position)
+
+    def _note_capture_times(self, position: int) -> None:
+        """Keep when the bytes from `position` on came, and those before them that are still needed."""
+        times = self._capture_times
+        # Of a block that is passed over, however long it is, no time is needed.
+        needed_from = position if self._framer.is_passing_over else self._framer.position
+        while len(times) > 1 and times[1].offset <= needed_from:
+            del times[0]
+        known_until = times[-1].offset if times else -1
+        moments = self._stream.capture_times(position, self._read_at)
+        times += [moment for moment in moments if moment.offset > known_until]
+
+    def _captured_ms(self, position: int) -> int:
+        """Return when the byte at `position` came, which is at or behind the first one needed."""
+        times = self._capture_times
+        index = bisect_right(times, position, key=itemgetter(0)) - 1
+        return times[max(index, 0)].captured_ms
+
+    def _note_overlong(self, position: int) -> None:
+        if self._first_readings.is_first("too long", position):
+            self._counters.overlong += 1
+            log.error("passed over: an event longer than %d bytes: offset=%d", MAX_BLOCK, position)
+        self._gaps.append(gap("TooLong", position, self._captured_ms(position)))
+
+    def _pieces(self, blocks: list[bytes], start: int, end: int) -> list[_Piece]:
+        """Cut blocks that stand between two offsets into what came on each connection."""
         stream = self._stream
-        searched = first = position = start
+        pieces: list[_Piece] = []
         gaps: list[Gap] = []
-        if blocks:
-            gaps, self._gaps = self._gaps, gaps
+        searched = position = start
         while (begin := stream.connection_in(searched, end)) is not None:
             searched = begin + 1
             index, at = _find(blocks, begin - position)
@@ -159,8 +196,7 @@ class StreamReader:
                 continue  # noted, and then the disk was full
             cut_off, rest = blocks[index][:at], blocks[index][at + 1 :]
             if start < begin:
-                events = self._events(blocks[:index], position, cut_off, gaps=gaps)
-                yield Chunk(start, begin, stream.identity_at(start), events)
+                pieces.append(_Piece(start, begin, position, blocks[:index], cut_off, gaps))
                 gaps = []
             blocks = [rest, *blocks[index + 1 :]]
             # The NUL is of what it begins: who reads that again finds how long there was silence.
@@ -168,50 +204,42 @@ class StreamReader:
             if (disconnection := stream.disconnection_before(begin)) is not None:
                 seconds = f"{disconnection.ms / 1000:.3f}"
                 gaps.append(gap("Disconnected", begin, disconnection.until_ms, Seconds=seconds))
-        # Of several chunks each has to wait for its turn to say when its events came.
-        is_alone = searched == first and not gaps
-        plain = self._plain(blocks, position, end) if is_alone else None
-        events = self._events(blocks, position, gaps=gaps) if plain is None else iter(plain)
-        yield Chunk(start, end, stream.identity_at(start), events)
+        pieces.append(_Piece(start, end, position, blocks, b"", gaps))
+        return pieces
 
-    def _plain(self, blocks: list[bytes], start: int, end: int) -> list[Event] | None:
-        """Return the events of blocks that are nothing else and came at one moment, as most do.
+    def _chunk(self, piece: _Piece) -> Chunk:
+        """Make the chunk of what came on one connection."""
+        identity = self._stream.identity_at(piece.start)
+        times = self._capture_times
+        plain = None
+        if not piece.gaps and not piece.cut_off and (len(times) == 1 or times[1].offset >= piece.end):
+            # Blocks that are nothing but events and came at one moment, as most do.
+            plain = self._plain_events(piece.blocks, piece.position, times[0].captured_ms)
+        events = self._events(piece) if plain is None else plain
+        return Chunk(piece.start, piece.end, identity, iter(events))
 
-        Returns `None` where they need a closer look; `_events` then says what they are.
-        """
-        moments = self._capture_times
-        while moments and moments[0].offset <= start:
-            self._captured_ms = moments.popleft().captured_ms
-        if moments and moments[0].offset < end:
-            return None
-        return self._plain_events(blocks, start, self._captured_ms)
-
-    def _events(
-        self, blocks: list[bytes], position: int, cut_off: bytes = b"", *, gaps: list[Gap]
-    ) -> Iterator[Event | Unpublishable]:
+    def _events(self, piece: _Piece) -> list[Event | Unpublishable]:
         """Tell the events from whatever else is in the stream, each with its position and capture time."""
-        moments = self._capture_times
         # What Asterisk was asked to keep back is not lost, though its number is missing.
-        numbered = not self._stream.filters_at(position)
+        numbered = not self._stream.filters_at(piece.position)
         if not numbered:
             self._sequence = Sequence(SEQUENCE_WINDOW)
-        yield from gaps
-        for block in blocks:
-            at = position
-            position += len(block) + len(END)
-            while moments and moments[0].offset <= at:
-                self._captured_ms = moments.popleft().captured_ms
+        found: list[Event | Unpublishable] = list(piece.gaps)
+        at = piece.position
+        for block in piece.blocks:
             if numbered and block.find(SEQUENCE_NUMBER) >= 0 and (lost := self._missing_before(block, at)):
-                yield gap("SequenceGap", at, self._captured_ms, LostEvents=lost)
+                found.append(gap("SequenceGap", at, self._captured_ms(at), LostEvents=lost))
             if block.startswith(EVENT) and 0 not in block:
-                yield Event(block, at, self._captured_ms)
+                found.append(Event(block, at, self._captured_ms(at)))
             else:
-                yield from self._odd_block(block, at)
+                found += self._odd_block(block, at)
+            at += len(block) + len(END)
         # With only the last byte of its end missing, the event is whole.
-        if cut_off.endswith(b"\r\n\r"):
-            yield from self._odd_block(cut_off[:-3], position)
-        elif cut_off:
-            yield from self._odd_block(cut_off, position, torn=True)
+        if piece.cut_off.endswith(b"\r\n\r"):
+            found += self._odd_block(piece.cut_off[:-3], at)
+        elif piece.cut_off:
+            found += self._odd_block(piece.cut_off, at, torn=True)
+        return found
 
     def _missing_before(self, block: bytes, at: int) -> int:
         """Return how many events turn out to be missing, as the numbers of manager debug tell."""
@@ -238,7 +266,7 @@ class StreamReader:
         if torn:
             yield Unpublishable(block, at, "cut off by a lost connection", "torn")
         elif text.startswith(EVENT) and 0 not in text:
-            yield Event(text, at, self._captured_ms)
+            yield Event(text, at, self._captured_ms(at))
         else:
             yield Unpublishable(block, at, "not an AMI event", "malformed")
 
