@@ -34,6 +34,7 @@ LEVELS = {
 # Errors that are logged with their text, or that end the command.
 ERRORS = {
     "SourceDisconnected",
+    "ConnectionClosed",
     "LoginRefused",
     "AlreadyLoggedIn",
     "DeliveryFailed",

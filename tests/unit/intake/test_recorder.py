@@ -300,8 +300,8 @@ def test_much_is_recorded_byte_for_byte(world: World) -> None:
 
 
 def test_one_round_does_not_take_for_ever(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("amikafka_tail.intake.recorder.MAX_MOVE", 1000)
-    monkeypatch.setattr("amikafka_tail.intake.recorder.PIPE_BYTES", 400)
+    monkeypatch.setattr("amikafka_tail.intake.transfer.MAX_MOVE", 1000)
+    monkeypatch.setattr("amikafka_tail.intake.transfer.PIPE_BYTES", 400)
     connection = world.connect()
     connection.asterisk.sendall(bytes(10_000))
     world.arrived(connection)
