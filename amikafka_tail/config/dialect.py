@@ -1,24 +1,35 @@
 """Asterisk's configuration dialect, as main/config.c reads it. No I/O: files come through a reader.
 
-Where Asterisk writes a warning to its log and reads on, this makes a `Problem`; where it gives the file up,
-this makes a `Problem` too and reads on, so that everything wrong is said at once.
+Where Asterisk writes a warning to its log and reads on, this makes a `Problem` that is a warning; where it
+gives the file up, this makes a `Problem` that is none and reads on, so that everything wrong is said at once.
+Names of sections and options are kept as they are written and compared without regard to case (strcasecmp).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from amikafka_tail.ami.regex import Regex
 from amikafka_tail.model.errors import Problem
 
 MAX_LINE = 8190
 """Longest line that Asterisk reads, in bytes; a longer one it skips."""
 MAX_DEPTH = 10
 """How deep #include may nest (MAX_INCLUDE_LEVEL)."""
-_BLANKS = " \t\r\n\v\f"
+EXEC = "#exec"
+# ast_strip takes every control character for a blank.
+_BLANKS = "".join(map(chr, range(33)))
+_LOWER = {ord(char): char.lower() for char in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"}
+_INCLUDE_TEMPLATES, _ONLY_TEMPLATES = "include", "restrict"
+
+
+def fold(name: str) -> str:
+    """Return a name as it compares: strcasecmp knows the letters of ASCII only."""
+    return name.translate(_LOWER)
 
 
 class Line(NamedTuple):
@@ -28,6 +39,14 @@ class Line(NamedTuple):
     value: str
     file: Path
     line: int
+    comment: str = ""
+    """What stands behind the `;` of the same line."""
+    is_override: bool = False
+    """Whether it is inherited from a template, or stands in a `[name](+)`: a repeated name is then meant."""
+
+    def is_named(self, name: str) -> bool:
+        """Tell whether this is the option of a name."""
+        return fold(self.name) == fold(name)
 
 
 @dataclass
@@ -42,10 +61,11 @@ class Section:
 
     def get(self, name: str) -> str | None:
         """Return the last value of a name, `None` where there is none."""
-        for line in reversed(self.lines):
-            if line.name == name:
-                return line.value
-        return None
+        return next((line.value for line in reversed(self.lines) if line.is_named(name)), None)
+
+    def is_named(self, name: str) -> bool:
+        """Tell whether this is the section of a name."""
+        return fold(self.name) == fold(name)
 
 
 class Document(NamedTuple):
@@ -53,10 +73,27 @@ class Document(NamedTuple):
 
     sections: list[Section]
     problems: list[Problem]
+    files: Sequence[Path] = ()
+    """Which files were read, or could not be."""
 
     def named(self, name: str) -> list[Section]:
         """Return the sections of one name; there may be several."""
-        return [section for section in self.sections if section.name == name]
+        return [section for section in self.sections if section.is_named(name)]
+
+    def first(self, name: str) -> list[Line]:
+        """Return the lines of the first section of a name: of several, most of Asterisk knows the first only
+        (ast_variable_browse)."""
+        return next((section.lines for section in self.named(name)), [])
+
+    @property
+    def errors(self) -> list[Problem]:
+        """For which Asterisk does not take the file up."""
+        return [problem for problem in self.problems if not problem.is_warning]
+
+    @property
+    def warnings(self) -> list[Problem]:
+        """At which Asterisk skips a line, or a rest of one, and reads on."""
+        return [problem for problem in self.problems if problem.is_warning]
 
 
 Reader = Callable[[Path], str]
@@ -68,146 +105,220 @@ Finder = Callable[[str], Iterable[Path]]
 def parse(path: Path, read: Reader, find: Finder) -> Document:
     """Parse a file. Templates take part but are not in the result. Raises `OSError` for the file itself."""
     parser = _Parser(read, find)
-    parser.parse_text(path, read(path))
-    return Document([section for section in parser.sections if not section.template], parser.problems)
+    parser.parse_files([(path, read(path))])
+    sections = [section for section in parser.sections if not section.template]
+    return Document(sections, parser.problems, list(dict.fromkeys(parser.files)))
 
 
 class _Parser:
     def __init__(self, read: Reader, find: Finder) -> None:
         self.sections: list[Section] = []
         self.problems: list[Problem] = []
+        self.files: list[Path] = []
         self._read = read
         self._find = find
-        self._current: Section | None = None
+        self._section: Section | None = None
+        """Whose lines are read. Behind an #include it is again the one before it."""
+        self._latest: Section | None = None
+        """Where an included file begins: the last section begun, wherever that was (config->current)."""
+        self._in_addition = False
         self._including: list[Path] = []
 
-    def parse_text(self, path: Path, text: str) -> None:
-        self._including.append(path)
+    def parse_files(self, files: Iterable[tuple[Path, str]]) -> None:
+        """Read the files that one #include names. A comment may begin in one and end in the next."""
         depth = 0
-        for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
-            if len(line) > MAX_LINE:
-                self._problem(path, number, f"line too long (over {MAX_LINE} bytes): Asterisk skips it")
-                continue
-            content, depth = strip_comments(line, depth)
-            content = content.strip(_BLANKS)
-            if not content:
-                continue
-            if content.startswith("["):
-                self._header(path, number, content)
-            elif content.startswith("#"):
-                self._directive(path, number, content)
-            else:
-                self._line(path, number, content)
-        if depth:
-            self._problem(path, None, 'a comment that began with ";--" is not closed with "--;"')
-        self._including.pop()
+        for path, text in files:
+            self._including.append(path)
+            self.files.append(path)
+            for number, whole in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
+                line = whole.partition("\0")[0]
+                if len(line.encode("utf-8", "surrogateescape")) > MAX_LINE:
+                    self._warn(path, number, f"line too long (over {MAX_LINE} bytes): Asterisk skips it")
+                    continue
+                content, depth = strip_comments(line, depth)
+                content = content.strip(_BLANKS)
+                if content.startswith("["):
+                    self._header(path, number, content)
+                elif content.startswith("#"):
+                    self._directive(path, number, content)
+                elif content:
+                    self._line(path, number, content, line)
+            if depth:
+                self._warn(path, None, 'a comment that began with ";--" is not closed with "--;"')
+            self._including.pop()
 
-    def _problem(self, path: Path, number: int | None, message: str) -> None:
-        section = self._current.name if self._current else None
-        self.problems.append(Problem(message=message, file=path, line=number, section=section))
+    def _error(self, path: Path, number: int | None, message: str, *, is_warning: bool = False) -> None:
+        section = self._section.name if self._section else None
+        self.problems.append(
+            Problem(message=message, file=path, line=number, section=section, is_warning=is_warning)
+        )
+
+    def _warn(self, path: Path, number: int | None, message: str) -> None:
+        self._error(path, number, message, is_warning=True)
 
     def _header(self, path: Path, number: int, content: str) -> None:
         name, closing, rest = content[1:].partition("]")
-        self._current = section = Section(name, path, number)
+        self._section = section = Section(name, path, number)
+        self._in_addition = False
         if not closing:
-            self._problem(path, number, 'no closing "]"')
-            return
-        self.sections.append(section)
-        if not rest.startswith("("):
+            self._error(path, number, 'no closing "]"')
             return
         options, closing, _ = rest[1:].partition(")")
-        if not closing:
-            self._problem(path, number, 'no closing ")"')
-            return
-        for option in options.split(","):
-            if option == "!":
-                self._current.template = True
-            elif option.startswith("+"):
-                self._append_to_existing(section, option[1:])
-            else:
-                self._inherit(option)
+        if rest.startswith("(") and not closing:
+            self._error(path, number, 'no closing ")"')
+        elif rest.startswith("("):
+            for option in options.split(","):
+                if option == "!":
+                    self._section.template = True
+                elif option.startswith("+"):
+                    self._add_to_existing(section, option[1:])
+                else:
+                    self._inherit(option, path, number)
+        if self._section is section:
+            self.sections.append(section)
+        self._latest = self._section
 
-    def _append_to_existing(self, section: Section, wanted: str) -> None:
-        existing = [each for each in self.sections if each.name == section.name and each is not section]
-        for condition in filter(None, wanted.split("&")):
-            name, _, value = condition.partition("=")
-            existing = [each for each in existing if each.get(name) == value]
-        if not existing:
-            self._problem(section.file, section.line, f"there is no section [{section.name}] to add to")
+    def _add_to_existing(self, section: Section, wanted: str) -> None:
+        existing = next((each for each in self.sections if _matches(each, section.name, wanted)), None)
+        if existing is None:
+            self._error(section.file, section.line, f"there is no section [{section.name}] to add to")
             return
-        self.sections.remove(section)
-        existing[0].lines += section.lines
-        existing[0].template |= section.template
-        self._current = existing[0]
+        existing.lines += [line._replace(is_override=True) for line in section.lines]
+        existing.template |= section.template
+        self._section = existing
+        self._in_addition = True
 
-    def _inherit(self, name: str) -> None:
-        assert self._current is not None
-        section = self._current
-        base = next((each for each in self.sections if each.name == name and each is not section), None)
+    def _inherit(self, name: str, path: Path, number: int) -> None:
+        assert self._section is not None
+        # No name at all matches the first section that there is.
+        base = next((each for each in self.sections if not name or each.is_named(name)), None)
         if base is None:
-            self._problem(section.file, section.line, f"there is no section [{name}] to inherit from")
+            self._error(path, number, f"there is no section [{name}] to inherit from")
         else:
-            section.lines += base.lines
+            self._section.lines += [line._replace(is_override=True) for line in base.lines]
 
     def _directive(self, path: Path, number: int, content: str) -> None:
         word, _, argument = re.sub(r"[\x00-\x20]", " ", content[1:]).partition(" ")
         argument = argument.strip(_BLANKS)
-        directive = word.lower()
+        directive = fold(word)
         if directive == "exec":
-            self._problem(path, number, "#exec is not supported: put the text there, or #include a file")
+            self._warn(path, number, f"{EXEC} is not supported: put the text there, or #include a file")
         elif directive not in ("include", "tryinclude"):
-            self._problem(path, number, f"unknown directive #{word}; there are #include and #tryinclude")
+            self._warn(path, number, f"unknown directive #{word}; there are #include and #tryinclude")
         elif not argument:
-            self._problem(path, number, f"#{word} needs the name of a file")
+            self._warn(path, number, f"#{word} needs the name of a file")
         else:
             self._include(path, number, _unquote(argument), needed=directive == "include")
 
     def _include(self, path: Path, number: int, pattern: str, *, needed: bool) -> None:
-        if len(self._including) >= MAX_DEPTH:
-            self._problem(path, number, f'#include "{pattern}": nested more than {MAX_DEPTH} deep')
+        complain = self._error if needed else self._warn
+        if len(self._including) > MAX_DEPTH:
+            complain(path, number, f'#include "{pattern}": nested more than {MAX_DEPTH} deep')
             return
         files = list(self._find(pattern))
         if not files and needed and not any(char in pattern for char in "*?["):
-            self._problem(path, number, f'#include "{pattern}": there is no such file')
-        for file in files:
-            if file in self._including:
-                self._problem(path, number, f'#include "{pattern}": includes itself')
-                continue
-            try:
-                text = self._read(file)
-            except OSError as error:
-                if needed or not isinstance(error, FileNotFoundError):
-                    self._problem(path, number, f'#include "{pattern}": {file}: {error.strerror}')
-                continue
-            self.parse_text(file, text)
+            self._error(path, number, f'#include "{pattern}": there is no such file')
 
-    def _line(self, path: Path, number: int, content: str) -> None:
-        section = self._current
+        def readable() -> Iterator[tuple[Path, str]]:
+            for file in files:
+                if file in self._including:
+                    complain(path, number, f'#include "{pattern}": includes itself')
+                    continue
+                try:
+                    yield file, self._read(file)
+                except OSError as error:
+                    self.files.append(file)
+                    if needed or not isinstance(error, FileNotFoundError):
+                        complain(path, number, f'#include "{pattern}": {file}: {error.strerror}')
+
+        section, in_addition = self._section, self._in_addition
+        self._section = self._latest
+        self.parse_files(readable())
+        self._section, self._in_addition = section, in_addition
+
+    def _line(self, path: Path, number: int, content: str, whole: str) -> None:
+        section = self._section
         if section is None:
-            self._problem(path, number, "stands before the first [section]")
+            self._error(path, number, "stands before the first [section]")
             return
         # A backslash in front makes the first character plain.
         escaped = content.startswith("\\")
         content = content[1:] if escaped else content
+        if escaped and not "!" <= content[:1] <= "\x7f":
+            self._error(path, number, "the backslash in front stands before nothing that it could make plain")
+            return
         equals = content.find("=", 1 if escaped else 0)
         if equals < 0:
-            self._problem(path, number, 'no "=" in this line')
+            self._warn(path, number, 'no "=" in this line')
             return
         appends = equals > int(escaped) and content[equals - 1] == "+"
         name = content[: equals - 1 if appends else equals].strip(_BLANKS)
         value = content[equals + 1 :]
-        if not name:
-            self._problem(path, number, 'no name before the "="')
+        if appends and self._append(section, name, value, path, number):
             return
-        if appends:
-            for index in range(len(section.lines) - 1, -1, -1):
-                if section.lines[index].name == name:
-                    whole = (section.lines[index].value + value).strip(_BLANKS)
-                    section.lines[index] = Line(name, whole, path, number)
-                    return
-        else:
+        if not name:
+            self._warn(path, number, 'no name before the "="')
+            return
+        if not appends:
             value = value.removeprefix(">")
-        section.lines.append(Line(name, value.strip(_BLANKS), path, number))
+        comment = _comment(whole)
+        section.lines.append(
+            Line(name, value.strip(_BLANKS), path, number, comment, is_override=self._in_addition)
+        )
+
+    @staticmethod
+    def _append(section: Section, name: str, value: str, path: Path, number: int) -> bool:
+        """Add to the last value of a name, here with regard to case; return whether there was one."""
+        old = next((line for line in reversed(section.lines) if line.name == name), None)
+        if old is None:
+            return False
+        joined = (old.value + value).strip(_BLANKS)
+        for index in range(len(section.lines) - 1, -1, -1):
+            line = section.lines[index]
+            # ast_variable_update replaces the last line of that name and value, without regard to case.
+            if line.is_named(name) and (not old.value or fold(line.value) == fold(old.value)):
+                section.lines[index] = Line(name, joined, path, number, is_override=line.is_override)
+                break
+        return True
+
+
+def _matches(section: Section, name: str, wanted: str) -> bool:
+    """Tell whether `[name](+wanted)` means a section (does_category_match): `NAME=VALUE` are regular
+    expressions, joined by `&`."""
+    if name and not section.is_named(name):
+        return False
+    if not wanted:
+        return not section.template
+    templates_count = False
+    for condition in filter(None, (part.strip(_BLANKS) for part in wanted.split("&"))):
+        key, equals, value = (part.strip(_BLANKS) for part in condition.partition("="))
+        if not equals:
+            return False
+        if key == "TEMPLATES":
+            templates_count |= fold(value) in (_INCLUDE_TEMPLATES, _ONLY_TEMPLATES)
+            if fold(value) == _ONLY_TEMPLATES and not section.template:
+                return False
+            continue
+        try:
+            name_is, value_is = Regex(_bytes(key)), Regex(_bytes(value))
+        except ValueError:
+            return False
+        if not any(
+            name_is.matches(_bytes(line.name)) and value_is.matches(_bytes(line.value))
+            for line in section.lines
+        ):
+            return False
+    return templates_count or not section.template
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _comment(line: str) -> str:
+    """Return what stands behind the first `;` that begins a comment; a block comment is none."""
+    found = re.search(r"(?<!\\);(?!--(?!-))(.*)", line)
+    return found[1].strip(_BLANKS) if found else ""
 
 
 def strip_comments(line: str, depth: int = 0) -> tuple[str, int]:

@@ -23,6 +23,8 @@ class Problem:
     line: int | None = None
     section: str | None = None
     key: str | None = None
+    is_warning: bool = False
+    """Whether the daemon works all the same."""
 
     def __str__(self) -> str:
         where = "" if self.file is None else str(self.file)
