@@ -1,7 +1,7 @@
-"""What a plugin may use: these names stay as they are within a major version of the API.
+"""The names that a plugin may use. They do not change within a major version of the API.
 
-docs/plugins.md says how to write one; `amikafka_tail.plugins.hookspecs` has the hooks,
-`amikafka_tail.testing` what a plugin's own tests need.
+docs/plugins.md explains how to write a plugin. `amikafka_tail.plugins.hookspecs` has the hooks,
+`amikafka_tail.testing` the tools for a plugin's own tests.
 """
 
 from amikafka_tail.formats.json import JsonOptions, json_format

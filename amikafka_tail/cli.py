@@ -42,7 +42,7 @@ from amikafka_tail.plugins.registry import KINDS
 from amikafka_tail.sources.files import FilesReader, identified
 
 MOST_LINES = 40
-"""Of a file that is no configuration at all, nobody reads every line."""
+"""Problems printed at most. A file that is not a configuration at all has one in every line."""
 
 log = logging.getLogger("amikafka")
 
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that the arguments name; return its exit code (sysexits.h)."""
     options = _parser().parse_args(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # names of files may be of any bytes
+        sys.stdout.reconfigure(errors="backslashreplace")  # file names may contain any bytes
     try:
         code: int = options.command(options)
         sys.stdout.flush()
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             logs.complain(f"... and {len(lines) - MOST_LINES} more")
         return error.exit_code
     except BrokenPipeError:
-        # Whoever read our output has gone; Python would complain again when it closes standard output.
+        # The reader of our output is gone. Python would complain again when it closes standard output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         log.debug("internal error", exc_info=True)
         logs.complain(
             f"internal error: {type(error).__name__}: {error}"
-            " (log_level = debug shows where; please report it)"
+            " (please report it; log_level = debug shows where)"
         )
         return os.EX_SOFTWARE
     finally:
@@ -84,13 +84,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Be the daemon."""
+    """Run the daemon."""
     registry = loader.load()
     configuration = settings.load(options.configuration, registry)
     logs.set_up(configuration.log_level)
     core_dumps.disable_core_dumps()
     if not configuration.enabled:
-        log.warning("%s: [general] enabled = no: doing nothing until a reload", configuration.path)
+        log.warning(
+            "%s: [general] enabled = no: nothing is read or published until a reload", configuration.path
+        )
         reloaded = wait_while_disabled(lambda: settings.load(options.configuration, registry))
         if reloaded is None:
             return 0
@@ -100,7 +102,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def check(options: argparse.Namespace) -> int:
-    """Say all that is wrong with the configuration, or what it amounts to."""
+    """Print every problem of the configuration, or a summary of it."""
     logs.set_up("error")
     registry = loader.load()
     configuration = settings.load(options.configuration, registry)
@@ -121,7 +123,7 @@ def check(options: argparse.Namespace) -> int:
 
 
 def reload(_options: argparse.Namespace) -> int:
-    """Let the daemon read its configuration again, and say what is wrong with it."""
+    """Make the daemon reload its configuration, and print what is wrong with it."""
     reloads.ask(os.environ)
     return 0
 
@@ -152,14 +154,14 @@ def replay_command(options: argparse.Namespace) -> int:
     messages = build.messages(configuration, registry, epoch=f"replay-{crc32(named):08x}")
     counters = Counters()
     if to_output and isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(encoding="utf-8")  # JSON is, whatever the locale
+        sys.stdout.reconfigure(encoding="utf-8")  # JSON is UTF-8, whatever the locale
     bookmark = replay.Bookmark(options.resume) if options.resume else None
     if bookmark is not None and options.source != "eventlog":
-        print("amikafka: --resume goes with --from eventlog", file=sys.stderr)
+        print("amikafka: --resume needs --from eventlog", file=sys.stderr)
         return os.EX_USAGE
     if any(name != "-" and Path(name).resolve() == options.dead_letter.resolve() for name in options.input):
         print(
-            f"amikafka: {options.dead_letter} is an input: move it away first, or name another file with"
+            f"amikafka: {options.dead_letter} is also an input: move it away first, or name another file with"
             " --dead-letter",
             file=sys.stderr,
         )
@@ -196,7 +198,8 @@ def replay_command(options: argparse.Namespace) -> int:
     print(
         f"amikafka: {counters.events} events read, {counters.sent} messages"
         f" {'printed' if to_output else 'delivered'}, {counters.filtered} filtered,"
-        f" {counters.dead_letters} set aside, {counters.torn} cut off, {counters.overlong} too long",
+        f" {counters.dead_letters} to the dead letters, {counters.torn} cut off, {counters.overlong} too"
+        " long",
         file=sys.stderr,
     )
     return os.EX_DATAERR if counters.dead_letters or counters.torn or counters.overlong else 0
@@ -218,7 +221,7 @@ def _open_logs(
     counters: Counters,
     opened: contextlib.ExitStack,
 ) -> FilesReader:
-    """Open log files in any form, the oldest first; `-` is standard input."""
+    """Open log files in any format, the oldest first; `-` is standard input."""
     paths = []
     try:
         for name in names:
@@ -239,7 +242,7 @@ def _open_logs(
 
 
 def show_plugins(_options: argparse.Namespace) -> int:
-    """Show what is installed, and what is wrong with what cannot be loaded."""
+    """Print what is installed, and why something cannot be loaded."""
     registry, problems = loader.discover()
     print(plugins.table(registry))
     print(f"\nspeedups: {speedups.found()}")
@@ -249,20 +252,20 @@ def show_plugins(_options: argparse.Namespace) -> int:
 
 
 def show_plugin(options: argparse.Namespace) -> int:
-    """Show one source, filter or format with its options."""
+    """Print one source, filter or format with its options."""
     registry, _ = loader.discover()
     found = next((each for each in registry if each.name == options.name), None)
     if found is None:
         known = [each.name for each in registry]
         text = unknown("source, filter or format", options.name, known)
-        print(f'amikafka: "{options.name}": {text}; there are: {", ".join(known)}', file=sys.stderr)
+        print(f'amikafka: "{options.name}": {text}; known are: {", ".join(known)}', file=sys.stderr)
         return os.EX_USAGE
     print(plugins.details(found))
     return 0
 
 
 def new_plugin(options: argparse.Namespace) -> int:
-    """Write a plugin to begin with."""
+    """Write the skeleton of a plugin."""
     directory = template.write(options.name, options.kind, options.directory)
     print(f"{directory}: a {options.kind} called {options.name}. Next:")
     print(f"  cd {directory}")
@@ -272,23 +275,21 @@ def new_plugin(options: argparse.Namespace) -> int:
 
 
 def run_demo(options: argparse.Namespace) -> int:
-    """Show the main job with nothing installed."""
+    """Run the demo."""
     return demo.run(count=options.events, rate=options.rate, format_name=options.format)
 
 
 def _add_plugin_commands(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    text = "show one of them, with each of its options"
+    text = "show one of them with all its options"
     showing = commands.add_parser("show", help=text, description=text)
     showing.add_argument("name", metavar="NAME")
     showing.set_defaults(command=show_plugin)
-    text = "write a plugin to begin with: code, tests, pyproject.toml, README"
+    text = "write the skeleton of a plugin: code, tests, pyproject.toml, README"
     making = commands.add_parser("new", help=text, description=text)
-    making.add_argument(
-        "name", metavar="NAME", help="what the configuration will call it: letters, digits, -"
-    )
+    making.add_argument("name", metavar="NAME", help="its name in the configuration: letters, digits, -")
     making.add_argument("kind", choices=KINDS, metavar="KIND", help="source, filter or format")
-    making.add_argument("directory", type=Path, metavar="DIR", help="where to; it must not exist yet")
+    making.add_argument("directory", type=Path, metavar="DIR", help="the directory to create")
     making.set_defaults(command=new_plugin)
 
 
@@ -315,62 +316,62 @@ def _parser() -> argparse.ArgumentParser:
             type=Path,
             default=CONFIGURATION,
             metavar="FILE",
-            help=f"the configuration (default: {CONFIGURATION})",
+            help=f"the configuration file (default: {CONFIGURATION})",
         )
 
     add_configuration(add("run", run, "run the daemon in the foreground"))
-    checking = add("check", check, "say all that is wrong with the configuration; exit 0 or 78")
+    checking = add("check", check, "check the configuration and print every problem; exit 0 or 78")
     add_configuration(checking)
-    checking.add_argument("-q", "--quiet", action="store_true", help="say nothing where nothing is wrong")
-    add("reload", reload, "let the daemon read its configuration again and wait for it; for systemd")
+    checking.add_argument("-q", "--quiet", action="store_true", help="print only problems")
+    add("reload", reload, "make the daemon reload its configuration and wait for the result; for systemd")
     status_commands.add_to(add, add_configuration)
     tap_command.add_to(add, add_configuration)
     doctor_command.add_to(add, add_configuration)
     kafka.add_to(add, add_configuration)
     compare_command.add_to(add, add_configuration)
-    replaying = add("replay", replay_command, "publish captured AMI streams through the same pipeline")
+    replaying = add("replay", replay_command, "publish captured AMI streams, log files or dead letters")
     add_configuration(replaying)
     replaying.add_argument(
         "--from",
         dest="source",
         choices=["ami", "eventlog", "dead-letter"],
         default="ami",
-        help="what the inputs are: streams of the manager interface, log files in any form, or dead-letter"
+        help="what the inputs are: streams of the manager interface, log files in any format, or dead-letter"
         " files (default: ami)",
     )
     replaying.add_argument(
         "--to",
         choices=["kafka", "-"],
         default="kafka",
-        help="where the messages go: kafka, or - to print them as JSON lines (default: kafka)",
+        help="where to send the messages: kafka, or - to print them as JSON lines (default: kafka)",
     )
     replaying.add_argument(
         "--resume",
         type=Path,
         metavar="FILE",
-        help="note in FILE how far it is, and go on there if it was broken off; with --from eventlog",
+        help="store the position in FILE, and resume from there after an interruption; with --from eventlog",
     )
     replaying.add_argument(
         "--dead-letter",
         type=Path,
         default=Path("dead-letter.jsonl"),
         metavar="FILE",
-        help="where events go that cannot be published (default: %(default)s)",
+        help="where to write events that cannot be published (default: %(default)s)",
     )
     replaying.add_argument("input", nargs="+", metavar="INPUT", help="a file, or - for standard input")
-    _add_plugin_commands(
-        add("plugins", show_plugins, "show the sources, filters and formats that are installed")
+    _add_plugin_commands(add("plugins", show_plugins, "show the installed sources, filters and formats"))
+    showing = add(
+        "demo", run_demo, "run the whole pipeline with a recorded Asterisk and a Kafka in this process"
     )
-    showing = add("demo", run_demo, "show the main job, with a recorded Asterisk and a Kafka in this process")
     showing.add_argument(
-        "--events", type=int, default=200, metavar="N", help="how many (default: %(default)s)"
+        "--events", type=int, default=200, metavar="N", help="number of events (default: %(default)s)"
     )
     showing.add_argument(
         "--rate",
         type=float,
         default=100,
         metavar="N",
-        help="events a second, 0 for all at once (default: 100)",
+        help="events per second, 0 for all at once (default: 100)",
     )
     showing.add_argument("--format", default="json", help="the format (default: json)")
     return parser

@@ -1,8 +1,7 @@
-"""The main job with nothing installed: a recorded Asterisk, the whole pipeline, librdkafka's mock broker.
+"""`amikafka demo`: the whole pipeline between a recorded Asterisk and librdkafka's mock broker.
 
-Nothing here is a shortcut past the daemon's own parts: the recorded stream comes through a socket, the
-recorder splices it into a journal, the pipeline sends it with the usual producer, and a consumer prints what
-arrives on the topic.
+It uses the daemon's own parts: the recorded stream comes through a socket, the recorder splices it into a
+journal, the pipeline sends it with the usual producer, and a consumer prints what arrives on the topic.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ directory = {directory}
 
 @dataclass
 class RecordedConnection:
-    """The far end of a socket on which a recorded Asterisk speaks."""
+    """A connection to the recorded Asterisk."""
 
     socket: socket.socket
     tls: bool = False
@@ -67,7 +66,7 @@ class RecordedConnection:
 
 
 class RecordedAsterisk:
-    """A live source that plays events from the package's data, `rate` a second (0: as fast as they go)."""
+    """A live source that plays events from the package's data, `rate` per second (0: without pauses)."""
 
     def __init__(self, count: int, rate: float) -> None:
         data = resources.files("amikafka_tail").joinpath("data/demo.ami.gz").read_bytes()
@@ -76,7 +75,7 @@ class RecordedAsterisk:
         self._pause = 1 / rate if rate > 0 else 0.0
 
     def connect(self) -> RecordedConnection:
-        """Return a connection and start to play."""
+        """Return a connection and start playing."""
         near, far = socket.socketpair()
         near.setblocking(False)
         threading.Thread(target=self._play, args=(far,), name="recorded-asterisk", daemon=True).start()
@@ -88,7 +87,7 @@ class RecordedAsterisk:
             far.sendall(event)
             due += self._pause
             time.sleep(max(0.0, due - time.monotonic()))
-        # Kept open: an Asterisk with nothing to say does not hang up.
+        # Keep it open: an idle Asterisk does not close the connection.
         threading.Event().wait()
 
 
@@ -123,7 +122,7 @@ def run(*, count: int, rate: float, format_name: str) -> int:
 
 
 def _carry(path: Path, asterisk: RecordedAsterisk, count: int) -> tuple[Counters, float]:
-    """Carry the recorded events to the mock broker; return the counts and how long it took in seconds."""
+    """Send the recorded events to the mock broker; return the counts and the duration in seconds."""
     registry = loader.load()
     configuration = settings.load(path, registry)
     directory = configuration.journal.directory

@@ -1,4 +1,4 @@
-"""The commands `amikafka kafka status`, `kafka send-test`, as res_kafka has them, and `topic create`."""
+"""The commands `amikafka kafka status` and `kafka send-test` (as in res_kafka), and `topic create`."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ Configure = Callable[[argparse.ArgumentParser], None]
 
 def add_to(add: AddCommand, add_configuration: Configure) -> None:
     """Add the commands to the command line."""
-    kafka = add("kafka", show, "look at Kafka, or try it").add_subparsers(
+    kafka = add("kafka", show, "show the state of Kafka, or send a test event").add_subparsers(
         title="commands", metavar="COMMAND", required=True
     )
     text = "show the brokers and the topic's partitions"
     showing = kafka.add_parser("status", help=text, description=text)
     showing.set_defaults(command=show)
-    text = "publish one event AmikafkaTest, and wait until it is acknowledged"
+    text = "publish one event AmikafkaTest and wait until Kafka acknowledges it"
     sending = kafka.add_parser("send-test", help=text, description=text)
     sending.set_defaults(command=send_test)
-    topics = add("topic", create, "make the topic").add_subparsers(
+    topics = add("topic", create, "create the topic").add_subparsers(
         title="commands", metavar="COMMAND", required=True
     )
     text = "create the topic that [kafka] topic names"
@@ -42,13 +42,17 @@ def add_to(add: AddCommand, add_configuration: Configure) -> None:
         "--partitions", type=int, default=6, metavar="N", help="how many partitions (default: 6)"
     )
     creating.add_argument(
-        "--replicas", type=int, default=-1, metavar="N", help="copies of each (default: what the brokers say)"
+        "--replicas",
+        type=int,
+        default=-1,
+        metavar="N",
+        help="replicas of each partition (default: the brokers' default)",
     )
     creating.add_argument(
         "--retention",
         type=_retention,
         metavar="TIME",
-        help="how long events are kept: 12h, 7d, or forever (default: what the brokers say)",
+        help="how long Kafka keeps events: 12h, 7d, or forever (default: the brokers' default)",
     )
     for each in (showing, sending, creating):
         add_configuration(each)
@@ -70,8 +74,8 @@ def show(options: argparse.Namespace) -> int:
         print(f"{node.number:<8}{node!s:<40}{problem or 'up'}{role}")
     print()
     if state.parts is None:
-        print(f'There is no topic "{configuration.topic}": {state.topic_problem}')
-        print(for_configuration("To make it: amikafka topic create", options.configuration))
+        print(f'Topic "{configuration.topic}" does not exist: {state.topic_problem}')
+        print(for_configuration("To create it: amikafka topic create", options.configuration))
         return 1
     print(f'Topic "{configuration.topic}"')
     print(f"{'PARTITION':<11}{'LEADER':<8}{'REPLICAS':<16}IN SYNC")
@@ -93,7 +97,7 @@ def send_test(options: argparse.Namespace) -> int:
         options, lambda: cluster.send(configuration.topic, record.value, record.key, record.headers)
     )
     print(
-        f"{record.name} is on {configuration.topic}, partition {sent.partition}, offset {sent.offset};"
+        f"{record.name} was sent to {configuration.topic}, partition {sent.partition}, offset {sent.offset};"
         f" acknowledged after {span(sent.seconds)}"
     )
     return 0
@@ -111,12 +115,12 @@ def create(options: argparse.Namespace) -> int:
         ),
     )
     copies = "" if options.replicas < 0 else f", {counted(options.replicas, 'replica')} each"
-    print(f'Topic "{configuration.topic}" is made: {counted(options.partitions, "partition")}{copies}')
+    print(f'Topic "{configuration.topic}" created: {counted(options.partitions, "partition")}{copies}')
     return 0
 
 
 def _explained(options: argparse.Namespace, work: Callable[[], T]) -> T:
-    """Do something; add to an error what may be done about it."""
+    """Call `work`; add to an error what to do about it."""
     try:
         return work()
     except ClusterError as error:
@@ -124,12 +128,12 @@ def _explained(options: argparse.Namespace, work: Callable[[], T]) -> T:
 
 
 def _retention(text: str) -> int:
-    """Read a span of time as Kafka wants it, in ms; -1 is for ever."""
+    """Parse a span of time for retention.ms, in ms; -1 is forever."""
     if text == "forever":
         return -1
     found = re.fullmatch(r"(\d+)([mhd])", text)
     if found is None:
-        raise argparse.ArgumentTypeError(f'"{text}" is no time such as 90m, 12h or 7d')
+        raise argparse.ArgumentTypeError(f'"{text}" is not a time such as 90m, 12h or 7d')
     return int(found[1]) * {"m": 60_000, "h": 3_600_000, "d": 86_400_000}[found[2]]
 
 

@@ -1,4 +1,4 @@
-"""What `amikafka plugins` shows: what is installed, and the options of one of them."""
+"""The output of `amikafka plugins`: what is installed, and the options of one plugin."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ INDENT = "    "
 
 
 def table(registry: Registry) -> str:
-    """Return a line for each source, filter and format: kind, name, version, where it is from, options."""
+    """Return a line for each source, filter and format: kind, name, version, origin, options."""
     rows = [("KIND", "NAME", "VERSION", "FROM", "OPTIONS")]
     for each in registry:
         names = " ".join(field.name for field in dataclasses.fields(each.options))
@@ -26,14 +26,14 @@ def table(registry: Registry) -> str:
 
 
 def origin(registration: Registration) -> str:
-    """Say which distribution something is from, and as which plugin AMIKAFKA_LOAD_PLUGINS knows it."""
+    """Return the distribution of a plugin, and its name for AMIKAFKA_LOAD_PLUGINS."""
     if registration.origin.distribution == DISTRIBUTION:
         return "built in"
     return f"{registration.origin.distribution} ({registration.origin.entry_point})"
 
 
 def details(registration: Registration) -> str:
-    """Return all about one: what it does, where its code is, each option with type, default and meaning."""
+    """Return what a plugin does, where its code is, and each option with type, default and meaning."""
     options = declared(registration.options)
     module = sys.modules.get(registration.options.__module__)
     lines = [

@@ -1,4 +1,4 @@
-"""Pushes captured streams through the pipeline: to Kafka, or to standard output to look at."""
+"""Sends captured streams through the pipeline, to Kafka or to standard output."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ log = logging.getLogger("amikafka.replay")
 
 
 class Letters(Recording):
-    """The events of a dead-letter file, as if they had been captured one behind the other.
+    """The events of a dead-letter file, as one captured stream.
 
-    Raises `InputError` where the file is none.
+    Raises `InputError` if it is not a dead-letter file.
     """
 
     def __init__(self, file: BinaryIO, name: str) -> None:
@@ -39,7 +39,7 @@ class Letters(Recording):
             passed_over = 0
             for letter in read_letters(file, name):
                 if letter.kind != "refused":
-                    passed_over += 1  # half an event is none, whatever was mended
+                    passed_over += 1  # half an event can never be published
                     continue
                 self._capture_times.append(CaptureTime(stream.tell(), letter.captured_ms))
                 stream.write(letter.raw + END)
@@ -50,7 +50,7 @@ class Letters(Recording):
         finally:
             file.close()
         if passed_over:
-            log.warning("%s: %d entries are no whole events and are passed over", name, passed_over)
+            log.warning("%s: %d entries are not complete events and are skipped", name, passed_over)
         super().__init__(stream, name)
 
     def capture_times(self, start: int, end: int) -> list[CaptureTime]:
@@ -59,7 +59,7 @@ class Letters(Recording):
 
 
 class Progress:
-    """A line on a terminal that says how far it is; nothing where standard error is not one."""
+    """A progress line on standard error, if that is a terminal."""
 
     def __init__(self, out: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         self._out = out if out.isatty() else None
@@ -68,7 +68,7 @@ class Progress:
         self._next = self._started
 
     def show(self, done: int, total: int, events: int) -> None:
-        """Draw the line, some times a second."""
+        """Draw the line, a few times per second."""
         now = self._clock()
         if self._out is None or now < self._next:
             return
@@ -83,14 +83,14 @@ class Progress:
         self._out.flush()
 
     def clear(self) -> None:
-        """Take the line away."""
+        """Erase the line."""
         if self._out is not None:
             self._out.write("\r\033[K")
             self._out.flush()
 
 
 class Bookmark:
-    """A file that says how far a replay is, so that it can go on there. Gone when the replay has ended."""
+    """A file with the position of a replay, to resume from there. Deleted when the replay is complete."""
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._path = path
@@ -98,23 +98,23 @@ class Bookmark:
         self._next = 0.0
 
     def load(self) -> dict[str, Any] | None:
-        """Return what an earlier run noted, `None` where there is nothing. Raises `InputError`."""
+        """Return the stored position, `None` if there is none. Raises `InputError`."""
         try:
             return dict(json.loads(self._path.read_bytes()))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError) as error:
-            raise InputError(f"{self._path}: is no note of a replay: {error}") from error
+            raise InputError(f"{self._path}: is not the position of a replay: {error}") from error
 
     def note(self, place: Callable[[], dict[str, Any] | None]) -> None:
-        """Note a place, once a second."""
+        """Store a position, at most once per second."""
         if self._clock() >= self._next:
             self._next = self._clock() + 1.0
             if (found := place()) is not None:
                 replace_file(self._path, json.dumps(found).encode() + b"\n")
 
     def remove(self) -> None:
-        """The replay has ended."""
+        """Delete the file: the replay is complete."""
         self._path.unlink(missing_ok=True)
 
 
@@ -130,8 +130,8 @@ def replay(
 ) -> None:
     """Publish every event of the inputs, in order; return when all are delivered. Blocks.
 
-    What cannot be published is in the dead letters and in the counts. `delivered` is told now and then up to
-    which offset of the present input all is delivered.
+    What cannot be published goes to the dead letters and is counted. `delivered` is called from time to time
+    with the offset up to which everything of the current input is delivered.
     """
     progress = Progress(out)
     done = 0

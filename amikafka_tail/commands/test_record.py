@@ -1,4 +1,4 @@
-"""The record that a person sends to try the way: an event AmikafkaTest, made like any other message."""
+"""The test record: an event AmikafkaTest, made like any other message."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def make(settings: Settings, registry: Registry) -> Record:
         "Privilege: system,all",
         f"Timestamp: {now:.6f}",
         f"Host: {socket.gethostname()}",
-        "Message: somebody has tried the way from amikafka to Kafka",
+        "Message: a test of the path from amikafka to Kafka",
     )
     event = Event("\r\n".join(lines).encode(), 0, int(now * 1000))
     key, headers, _ = envelope(event)

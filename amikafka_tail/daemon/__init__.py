@@ -1,1 +1,1 @@
-"""The service: its life, its log, what it says to systemd, and its status."""
+"""The service: its life cycle, its log, its messages to systemd, and its status."""

@@ -1,4 +1,4 @@
-"""Keeps the secrets that this process has read out of files."""
+"""Keeps secrets out of core dumps."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ PR_SET_DUMPABLE = 4
 
 
 def disable_core_dumps() -> None:
-    """Leave no core dump, which would hold the passwords, and let no process of this user read our memory.
+    """Disable core dumps, which would contain passwords, and reading our memory from other processes.
 
-    See PR_SET_DUMPABLE of prctl(2). Where that is refused, a core dump is what the machine's limits say.
+    See PR_SET_DUMPABLE in prctl(2). If the call fails, the machine's limits decide about core dumps.
     """
     ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)

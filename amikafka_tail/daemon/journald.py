@@ -1,6 +1,6 @@
 """Writes the log to systemd's journal with fields (its native protocol: systemd.io/JOURNAL_NATIVE_PROTOCOL).
 
-An entry is one datagram. Each value stands behind its length, so that nothing in it passes for another field.
+An entry is one datagram. Each value follows its length, so that no text in it can pass for another field.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ IDENTIFIER = "amikafka"
 PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 STDERR = 2
 SEND_SECONDS = 0.1
-"""How long the daemon waits for a journal that is busy, before it tries its other way there."""
+"""How long to wait for a busy journald before writing to standard error instead."""
 MOST_VALUE = 1000
-"""Characters of a value that has a field of its own."""
-# A directive of printf-style formatting, with the name that stands before it: "lost_events=%d".
+"""Characters of a value in a field of its own."""
+# A directive of printf-style formatting with the name before it: "lost_events=%d".
 _DIRECTIVE = re.compile(r"(?:\b([a-z][a-z0-9_]{0,50})=)?(%[-#0 +]*\d*(?:\.\d+)?([a-zA-Z%]))")
 
 
 def is_standard_error(environment: Mapping[str, str]) -> bool:
-    """Tell whether standard error leads to the journal: JOURNAL_STREAM of systemd.exec(5).
+    """Return whether standard error is connected to journald: JOURNAL_STREAM in systemd.exec(5).
 
-    The variable alone does not say so: what a service starts inherits it, whatever its standard error is.
+    The variable alone is not enough: child processes inherit it even if their standard error differs.
     """
     try:
         status = os.fstat(STDERR)
@@ -40,9 +40,9 @@ def is_standard_error(environment: Mapping[str, str]) -> bool:
 
 
 def named_values(record: logging.LogRecord) -> Iterator[tuple[str, str]]:
-    """Yield name and value of each `name=%s` in a record's message.
+    """Yield the name and value of each `name=%s` in a record's message.
 
-    They come from the arguments: a value whose own text has `name=` in it adds none.
+    The values come from the arguments: `name=` inside a value adds no field.
     """
     if not isinstance(record.msg, str) or not isinstance(record.args, tuple):
         return
@@ -68,13 +68,13 @@ def fields(record: logging.LogRecord, text: str) -> Iterator[tuple[str, str]]:
 
 
 def pack(name: str, value: str) -> bytes:
-    """Return a field as the protocol has it where a value may hold anything."""
+    """Return a field in the protocol's binary-safe form."""
     data = value.encode("utf-8", "backslashreplace")
     return b"%b\n%b%b\n" % (name.encode("ascii"), struct.pack("<Q", len(data)), data)
 
 
 class JournalHandler(logging.Handler):
-    """Writes to the journal's socket at `path`, or by `instead` what cannot be written there now."""
+    """Writes to journald's socket at `path`; uses `instead` for a record that cannot be written there."""
 
     def __init__(self, path: Path, instead: logging.Handler) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class JournalHandler(logging.Handler):
         try:
             self._send(b"".join(pack(*field) for field in fields(record, self.format(record))))
         except OSError:
-            # Journald has begun anew with another socket, or it is busy.
+            # journald was restarted with another socket, or it is busy.
             self._disconnect()
             self._instead.handle(record)
         except Exception:

@@ -1,4 +1,4 @@
-"""A storm of the same message is written a few times and counted: the log tells of it and is not flooded."""
+"""Throttles repeated log messages: writes a few of them and counts the rest."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from amikafka_tail.model.log_limits import Limit
 
 MOST_MESSAGES = 1000
-"""Different messages that are told apart at a time."""
+"""Different messages that are tracked at the same time."""
 
 Key = tuple[str, int]
 
@@ -23,17 +23,17 @@ class _Seen:
     limit: Limit
     count: int = 0
     last: logging.LogRecord | None = None
-    """The last of those that were not written."""
+    """The last one that was not written."""
 
 
 class LogThrottle(logging.Filter):
-    """Lets a message through `burst` times in `seconds`, then says once how many more there were.
+    """Lets a message through `burst` times in `seconds`, then reports once how many were suppressed.
 
-    The next one of its kind says so or, where none comes, `ended`. Messages are the same when their text
-    before formatting is; one that is a value and nothing else, when the value is. Where there are too many
-    different ones, all others of a level count as the same. A record may have a limit of its own (`RARELY`).
-    Who asks for DEBUG gets all of it: librdkafka's lines have one text before formatting. `clock` gives
-    monotonic seconds.
+    The count is added to the next equal message or, if there is none, returned by `ended`. Messages are equal
+    if their text before formatting is equal; for a message that is only a value, the value counts. Beyond
+    MOST_MESSAGES different ones, all others of a level count as equal. A record may have its own limit
+    (`RARELY`). DEBUG is not throttled, because all lines of librdkafka have the same text before formatting.
+    `clock` gives monotonic seconds.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class LogThrottle(logging.Filter):
         self._lock = threading.Lock()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Tell whether to write a record; add the count of those folded before it."""
+        """Return whether to write a record; add the count of those suppressed before it."""
         if record.levelno <= logging.DEBUG:
             return True
         with self._lock:
@@ -64,9 +64,9 @@ class LogThrottle(logging.Filter):
             return False
 
     def ended(self, *, at_once: bool = False) -> list[logging.LogRecord]:
-        """Return the last message of each storm whose time is over, with the count of those before it.
+        """Return the last message of each burst whose time is over, with the count of suppressed ones.
 
-        With `at_once` that of the others too.
+        With `at_once`, also those of the bursts that are not over.
         """
         with self._lock:
             now = self._clock()
@@ -90,7 +90,7 @@ class LogThrottle(logging.Filter):
 
 
 def suppressed_before(record: logging.LogRecord) -> int:
-    """Return how many more like a record were not written."""
+    """Return how many messages equal to a record were suppressed before it."""
     return int(getattr(record, "folded", 0))
 
 

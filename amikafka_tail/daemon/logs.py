@@ -1,4 +1,4 @@
-"""Logging: under systemd to the journal with priorities and fields, else to the terminal, and no storm."""
+"""Logging: under systemd to journald with priorities and fields, else to standard error; throttled."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ ROOT = "amikafka"
 SILENT = logging.CRITICAL + 1
 MOST_TEXT = 16_000
 """Characters of a message; a plugin's exception may hold a whole event."""
-# C0, DEL and C1 of ECMA-48, but for the newline and the tab.
+# C0, DEL and C1 of ECMA-48, except newline and tab.
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code not in (9, 10)}
 
 
 class Remembered(NamedTuple):
-    """A warning or an error, when it came last, and how often it has come."""
+    """A warning or an error: when it was last logged, and how often."""
 
     at: float
     level: str
@@ -32,9 +32,9 @@ class Remembered(NamedTuple):
 
 
 class Recent(logging.Handler):
-    """Remembers the last warnings and errors, for who asks the daemon how it is.
+    """Remembers the last warnings and errors, for the status.
 
-    One that comes again takes no other's place, so that what repeats by turns does not drive out all else.
+    A repeated one replaces its own entry, so that alternating messages do not displace all others.
     """
 
     def __init__(self, most: int = 20) -> None:
@@ -43,7 +43,7 @@ class Recent(logging.Handler):
         self._last: dict[str, Remembered] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Remember a record. Its numbers may differ from those of the one before: the text is the newer."""
+        """Remember a record. Records that differ only in numbers are equal; the newest text is kept."""
         text = printable(record.getMessage()[:MOST_TEXT])
         words = _words(text)
         before = self._last.pop(words, None)
@@ -53,7 +53,7 @@ class Recent(logging.Handler):
             del self._last[next(iter(self._last))]
 
     def all(self) -> list[Remembered]:
-        """Return them, the oldest first."""
+        """Return the entries, the oldest first."""
         with self.lock or contextlib.nullcontext():
             return list(self._last.values())
 
@@ -63,16 +63,16 @@ def _words(text: str) -> str:
 
 
 recent = Recent()
-"""What this process has said."""
+"""The recent warnings and errors of this process."""
 
 
 def printable(text: str) -> str:
-    """Return text that can do nothing to a terminal: control characters are written as `\\x1b`."""
+    """Return text that is safe for a terminal: control characters become `\\x1b`."""
     return text.translate(_CONTROLS)
 
 
 class _Formatter(logging.Formatter):
-    """Lets no control character through, wherever in a message it came from, and no endless text."""
+    """Escapes control characters anywhere in a message, and limits its length."""
 
     default_msec_format = "%s.%03d"
 
@@ -83,7 +83,7 @@ class _Formatter(logging.Formatter):
 
 
 class _PriorityFormatter(_Formatter):
-    """Puts the syslog priority in front, which the systemd journal reads and removes (sd-daemon(3))."""
+    """Prepends the syslog priority, which journald reads and removes (sd-daemon(3))."""
 
     def format(self, record: logging.LogRecord) -> str:
         priority = f"<{PRIORITIES.get(record.levelno, 6)}>"
@@ -91,7 +91,10 @@ class _PriorityFormatter(_Formatter):
 
 
 def set_up(level: str = "info", *, journal: Path = journald.SOCKET) -> None:
-    """Send the log to where standard error leads; `journal` is journald's socket. Called by the command."""
+    """Log to journald if standard error is connected to it, else to standard error. Called by the command.
+
+    `journal` is journald's socket.
+    """
     handler: logging.Handler = logging.StreamHandler(sys.stderr)
     if journald.is_standard_error(os.environ):
         handler.setFormatter(_PriorityFormatter())
@@ -104,21 +107,21 @@ def set_up(level: str = "info", *, journal: Path = journald.SOCKET) -> None:
     for before in logger.handlers:
         if before is not recent:
             before.close()
-    # The count of what was folded is for the log alone.
+    # Only the log throttles; `recent` sees every record.
     logger.handlers = [recent, handler]
     logger.propagate = False
     set_level(level)
 
 
 def set_level(level: str) -> None:
-    """Log what is at least as grave as `level`: debug, info, warning or error."""
+    """Log records of at least `level`: debug, info, warning or error."""
     logging.getLogger(ROOT).setLevel(level.upper())
-    # librdkafka tells of every connection it loses; what matters of it, fatal errors too, comes as errors.
+    # librdkafka logs every lost connection; what matters, fatal errors too, also arrives as errors.
     logging.getLogger(f"{ROOT}.librdkafka").setLevel(logging.DEBUG if level == "debug" else SILENT)
 
 
 def tell_of_storms(*, at_once: bool = False) -> None:
-    """Write how many messages were folded in storms that are over; with `at_once`, in the others too."""
+    """Write how many messages were suppressed in bursts that are over; with `at_once`, also in the others."""
     for handler in logging.getLogger(ROOT).handlers:
         for each in handler.filters:
             if isinstance(each, LogThrottle):
@@ -128,7 +131,7 @@ def tell_of_storms(*, at_once: bool = False) -> None:
 
 
 def complain(text: str) -> None:
-    """Say why a command cannot go on: on standard error or, where that is the journal, as an error there."""
+    """Report why a command failed: on standard error or, if that is journald, as an error there."""
     if not journald.is_standard_error(os.environ):
         sys.stderr.write(f"{journald.IDENTIFIER}: {printable(text)}\n")
         return

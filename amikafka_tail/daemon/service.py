@@ -1,4 +1,4 @@
-"""The daemon's life: start, the main loop, signals, what systemd is told, and the order of the end."""
+"""The daemon's life cycle: start, main loop, signals, notifications to systemd, shutdown."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ from amikafka_tail.model.errors import AmikafkaError, ConfigError
 from amikafka_tail.plugins.registry import Registry
 
 DRAIN_SECONDS = 5.0
-"""How long a stop or a reload waits for Kafka; what is left then stays in the journal."""
+"""How long a stop or a reload waits for Kafka. What is not delivered by then stays in the journal."""
 ACTIVE_SECONDS = 1.0
-"""After the last progress the loop looks for reports every ms; then 50 times a second."""
+"""For this long after the last progress, the loop polls for reports every ms; then 50 times a second."""
 PATIENT_SECONDS = 10.0
-"""After that long the loop looks for reports once a second: Kafka is away."""
+"""After this long without progress, Kafka is unavailable: the loop polls once a second."""
 STATUS_SECONDS = 5.0
 SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 
@@ -48,9 +48,9 @@ log = logging.getLogger("amikafka")
 
 
 class Service:
-    """One daemon: a source, a journal, a pipeline. `load` reads the configuration again.
+    """One daemon: a source, a journal, a pipeline. `load` reads the configuration for a reload.
 
-    Raises `AmikafkaError` where it cannot start.
+    Raises `AmikafkaError` if it cannot start.
     """
 
     def __init__(self, settings: Settings, registry: Registry, load: Callable[[], Settings]) -> None:
@@ -118,7 +118,7 @@ class Service:
         )
 
     def run(self) -> None:
-        """Carry events until SIGTERM or SIGINT. Must be called from the main thread."""
+        """Publish events until SIGTERM or SIGINT. Must be called from the main thread."""
         self._listen_to_signals()
         accelerator = speedups.found()
         log.info(
@@ -133,7 +133,7 @@ class Service:
             accelerator.used,
         )
         if accelerator.advice:
-            log.warning("%s: events cost more CPU meanwhile; %s", accelerator.reason, accelerator.advice)
+            log.warning("%s: each event costs more CPU time; %s", accelerator.reason, accelerator.advice)
         self._checkpoint_writer.start()
         self._endpoints.start()
         self._notifier.tell("READY=1", "STATUS=starting")
@@ -150,7 +150,7 @@ class Service:
         self._stop()
 
     def _round(self) -> bool:
-        """Record what has come, send a chunk, release what is delivered; return whether anything moved."""
+        """Record new bytes, send a chunk, release what is delivered; return whether anything moved."""
         moved = self._intake.collect()
         before = self._pipeline.ledger.position
         stepped = self._pipeline.step()
@@ -160,18 +160,18 @@ class Service:
         return moved or stepped
 
     def _release(self) -> None:
-        """Let go what is delivered; from here on the checkpoint may say so."""
+        """Release what is delivered; from here on the checkpoint may move past it."""
         position = self._pipeline.ledger.position
         self._intake.release(position, stored=self._checkpoint_writer.stored.offset)
         if position != self._released.offset:
             self._released = self._intake.checkpoint(position)
 
     def _note(self) -> None:
-        """Let the checkpoint say where files are begun, even if nothing of them is delivered yet."""
+        """Put newly opened files into the checkpoint, even if nothing of them is delivered yet."""
         self._released = self._intake.checkpoint(self._pipeline.ledger.position)
 
     def _wait(self) -> None:
-        """Wait for bytes, reports, signals or the next thing that is due."""
+        """Wait for bytes, reports, signals or the next deadline."""
         now = time.monotonic()
         waiting_for_reports = self._pipeline.waiting
         if waiting_for_reports and now < self._active_until:
@@ -179,7 +179,7 @@ class Service:
             return
         resume = self._pipeline.paused_until
         due = min(self._intake.deadline(), self._next_status, self._next_status if resume is None else resume)
-        # librdkafka has no descriptor to wait on, and tells of errors only when it is asked.
+        # librdkafka has no descriptor to wait on, and reports errors only when polled.
         longest = 1.0
         if waiting_for_reports and now < self._active_until + PATIENT_SECONDS:
             longest = 0.02
@@ -209,7 +209,7 @@ class Service:
         logs.tell_of_storms()
 
     def _reload(self) -> None:
-        """Use the configuration as it is now; keep the old one where the new one is wrong."""
+        """Use the new configuration; keep the previous one if the new one is wrong."""
         self._notifier.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         previous = self._settings
         try:
@@ -231,10 +231,10 @@ class Service:
         logs.set_level(settings.log_level)
         self._endpoints.reload(settings)
         if settings.journal != previous.journal:
-            log.warning("[journal]: what was changed there takes effect with a restart")
+            log.warning("[journal]: the changes need a restart to take effect")
         if not settings.enabled:
-            log.warning("[general] enabled = no takes effect with a restart: events are carried as before")
-        # What Kafka has not acknowledged is read again, as after a failure.
+            log.warning("[general] enabled = no needs a restart to take effect: events are still published")
+        # Read again what Kafka has not acknowledged, as after a failure.
         self._counters.rewinds += not self._pipeline.settled
         self._pipeline.producer.discard()
         self._pipeline = self._make_pipeline(self._pipeline.ledger.position)
@@ -243,16 +243,16 @@ class Service:
         self._reloads.done([])
 
     def _refuse(self, error: AmikafkaError) -> None:
-        """Say why the new configuration is not used."""
+        """Report why the new configuration is not used."""
         problems = error.problems if isinstance(error, ConfigError) else (error,)
         for problem in problems:
             log.error("%s", problem)
-        log.error("the configuration was not reloaded: the one before stays in use")
+        log.error("the configuration was not reloaded: the previous one stays in use")
         self._notifier.tell("READY=1", "STATUS=reload failed: the new configuration is wrong, see the log")
         self._reloads.done(list(map(str, problems)))
 
     def _drain(self, seconds: float) -> None:
-        """Deliver what has been sent, without reading on, for at most `seconds`; go on recording."""
+        """Wait for messages in flight, without reading more, for at most `seconds`; continue recording."""
         until = time.monotonic() + seconds
         while not self._pipeline.settled and time.monotonic() < until and not self._stop_requested:
             self._intake.collect()
@@ -261,9 +261,9 @@ class Service:
             self._notifier.keep_alive()
 
     def _stop(self) -> None:
-        """Close the connection, deliver what Kafka takes in time, note how far that was."""
+        """Close the connection, deliver what Kafka accepts in time, store the checkpoint."""
         self._stop_requested = False  # a second signal ends the wait
-        self._notifier.tell("STOPPING=1", "STATUS=delivering what is left")
+        self._notifier.tell("STOPPING=1", "STATUS=delivering the remaining events")
         self._intake.finish()
         until = time.monotonic() + DRAIN_SECONDS
         while not self._pipeline.exhausted and time.monotonic() < until and not self._stop_requested:
@@ -276,7 +276,7 @@ class Service:
             self._checkpoint_writer.stop()
         except OSError as error:
             log.error(
-                "the checkpoint could not be stored: %s: some events will be sent again", error.strerror
+                "the checkpoint could not be stored: %s: some events will be sent twice", error.strerror
             )
         self._pipeline.producer.discard()
         log.info("stopped: events=%d lag_bytes=%d", self._counters.events, self._pipeline.lag)
@@ -301,9 +301,9 @@ class Service:
 
 
 def wait_while_disabled(load: Callable[[], Settings]) -> Settings | None:
-    """Wait for a reload that enables the service, then return its settings; `None` when told to stop.
+    """Wait for a reload that enables the service, and return its settings; `None` after a stop signal.
 
-    Signals stay blocked, so that none of them ends the process before the service listens.
+    Signals stay blocked, so that none of them ends the process before the service handles them.
     """
     discard_handed_over(os.environ)
     notifier = Notifier()

@@ -1,1 +1,1 @@
-"""Which events are published. The built-ins here are registered like any plugin."""
+"""The filters that select events. The built-in one is registered like any plugin."""

@@ -1,4 +1,4 @@
-"""The built-in filter `eventfilter`: the `eventfilter` lines of the configuration, as Asterisk means them."""
+"""The built-in filter `eventfilter`: applies the `eventfilter` lines with Asterisk's semantics."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What a published message looks like. The built-ins here are registered like any plugin."""
+"""The formats of published messages. The built-in ones are registered like any plugin."""

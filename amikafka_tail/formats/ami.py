@@ -1,4 +1,4 @@
-"""The `ami` format: the event's own bytes, with the identity in front, as app_ami_kafka publishes it."""
+"""The `ami` format: the event's own bytes after the identity, as app_ami_kafka publishes them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class AmiOptions:
 
 
 def ami_format(_options: AmiOptions, context: FormatContext) -> Callable[[Event], bytes]:
-    """Make the renderer: `EntityID`, `SystemName` (if there is one), then the event untouched.
+    """Make the renderer: `EntityID`, `SystemName` (if there is one), then the unchanged event.
 
-    The true identity stands first, so a consumer that reads the first line of a name cannot be deceived by
-    what a UserEvent carries further down.
+    The true identity comes first, so a UserEvent with the same names cannot deceive a consumer that uses the
+    first line of a name.
     """
     identity = context.identity
     front = f"EntityID: {identity.entity_id}\r\n"

@@ -1,8 +1,8 @@
 """The `json` format: one flat object per event, byte for byte what app_ami_kafka publishes.
 
-Events of one kind have the same lines, so the payload of the next one is known but for its values: a regular
-expression takes them out of the event's bytes and a template puts them into the object. Whatever does not fit
-takes the exact way, which is the definition of the format. Both ways give the same bytes (docs/adr/0003).
+Events of one kind have the same lines and differ only in their values. A regular expression takes the values
+out of the event's bytes, and a template puts them into the object. Events that do not fit go to the exact
+renderer, which defines the format. Both give the same bytes (docs/adr/0003).
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from amikafka_tail.plugins.hookspecs import API_VERSION, Register, hookimpl
 
 PROTECTED = frozenset({"Event", "EntityID", "SystemName", "Privilege"})
 OWN_LINES = frozenset({"Timestamp", "SequenceNumber", "File", "Line", "Func"})
-"""What Asterisk itself puts between Privilege and its SystemName (main/manager.c)."""
-# A dialplan can make up event names and headers without end, and learning a shape costs a millisecond.
+"""The lines that Asterisk itself puts between Privilege and its SystemName (main/manager.c)."""
+# A dialplan can invent any number of event names and headers, and learning a shape takes a millisecond.
 MAX_NAMES = 512
 MAX_SHAPES = 8
 MAX_LESSONS = 64
 MAX_LINES = 256
-"""What it costs to learn a shape grows with the square of its lines, and an event may have 700,000."""
+"""The cost of learning a shape grows with the square of its lines, and an event may have 700,000."""
 
-# jansson's dump.c, whose hexadecimal digits are capitals; DEL and all beyond ASCII stand as they are.
+# As in jansson's dump.c, which uses upper-case hexadecimal digits and does not escape DEL or non-ASCII.
 _ESCAPES = {code: f"\\u{code:04X}" for code in range(0x20)} | {
     ord(char): escape
     for char, escape in {
@@ -44,7 +44,7 @@ _ESCAPES = {code: f"\\u{code:04X}" for code in range(0x20)} | {
 }
 _SPECIAL = re.compile(rb'[\x00-\x09\x0b\x0c\x0e-\x1f"\\]')
 QUOTE, BACKSLASH = b'"\\'
-_VALUE = rb"[ -\xff]*"  # no control character, so no end of a line either
+_VALUE = rb"[ -\xff]*"  # no control character, so no line end either
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,10 +52,10 @@ class JsonOptions:
     """Options of the section `[json]`."""
 
     duplicates: Literal["last", "list"] = "last"
-    """A header that comes several times: its last value at its first place, or a list of all of them."""
+    """A repeated header: its last value in its first place, or a list of all values."""
 
     fallback_encoding: str = "latin-1"
-    """How a value that is not UTF-8 is read. It must be a single-byte encoding."""
+    """The encoding of values that are not UTF-8. It must be a single-byte encoding."""
 
     def __post_init__(self) -> None:
         try:
@@ -65,8 +65,8 @@ class JsonOptions:
 
 
 class _Shape(NamedTuple):
-    """How events of one kind look, and the object that they become; `order` is set where its members are in
-    another order than the values in the event.
+    """The form of one kind of event, and the template of its object. `order` is set if the object's members
+    are in another order than the event's values.
     """
 
     pattern: bytes
@@ -76,7 +76,7 @@ class _Shape(NamedTuple):
 
 
 class _Shapes:
-    """The shapes of one event name, the newest first; one is learned when it is seen for the second time."""
+    """The shapes of one event name, the newest first. A shape is learned when it is seen the second time."""
 
     def __init__(self) -> None:
         self.shapes: list[_Shape] = []
@@ -102,9 +102,9 @@ class _Shapes:
 def json_format(options: JsonOptions, context: FormatContext) -> Callable[[Event], bytes]:
     """Make the renderer: `Event`, `EntityID`, `SystemName` (if there is one), then the event's lines.
 
-    Every value is a string. The four protected names always hold the real value; a line of the event that
+    Every value is a string. The four protected names always have the real value. A line of the event that
     repeats one of them with another value is kept as `Name[2]`, so that nothing is lost and nothing forged.
-    Where the system name is not known otherwise, the line that Asterisk itself puts into its events counts.
+    If the system name is not known otherwise, it is the line that Asterisk itself adds to its events.
     """
     identity = context.identity
     exact = _exact(options, identity)
@@ -123,7 +123,7 @@ def json_format(options: JsonOptions, context: FormatContext) -> Callable[[Event
 def _rewriting(
     options: JsonOptions, identity: Identity, exact: Callable[[Event], bytes]
 ) -> Callable[[Event], bytes]:
-    """Make the renderer that learns the shapes of events, and asks `exact` for the others."""
+    """Make the renderer that learns the shapes of events, and uses `exact` for the rest."""
     known: dict[bytes, _Shapes] = {}
 
     def render(event: Event) -> bytes:
@@ -149,7 +149,7 @@ def _rewriting(
 
 
 def _exact(options: JsonOptions, identity: Identity) -> Callable[[Event], bytes]:
-    """Make the renderer that is right for every event."""
+    """Make the renderer that is correct for every event."""
     fallback = options.fallback_encoding
     keep_all = options.duplicates == "list"
 
@@ -188,7 +188,7 @@ def _exact(options: JsonOptions, identity: Identity) -> Callable[[Event], bytes]
 def _shape(
     lines: list[bytes], names: tuple[bytes, ...], options: JsonOptions, identity: Identity
 ) -> _Shape | None:
-    """Return the shape of events with these lines, `None` where such events need the exact way."""
+    """Return the shape of events with these lines, `None` if they need the exact renderer."""
     own = b"SystemName: " + identity.system_name.encode() if identity.system_name else None
     if not lines[0].startswith(b"Event: ") or any(b": " not in line for line in lines):
         return None
@@ -196,18 +196,18 @@ def _shape(
         return None
     keep_all = options.duplicates == "list"
     pattern = [re.escape(lines[0])]
-    members: dict[bytes, list[int]] = {}  # the groups of the pattern that have its values
+    members: dict[bytes, list[int]] = {}  # the pattern's groups with its values
     groups = itertools.count(1)
     for index, name in enumerate(names[1:], 1):
         if lines[index] == own:
-            # Asterisk's own line: it says again what the object begins with.
+            # Asterisk's own line repeats a member that the object begins with.
             pattern.append(re.escape(own))
             continue
         if name in (b"Event", b"EntityID") or (name == b"SystemName" and not _is_own(index, names, identity)):
             return None
         if name in members and name == b"Privilege":
             return None
-        # Of a name that is repeated the last value counts, or all of them do.
+        # For a repeated name, the last value counts, or all of them.
         taken = keep_all or name not in names[index + 1 :]
         pattern.append(re.escape(name) + b": " + (b"(%b)" % _VALUE if taken else _VALUE))
         values = members.setdefault(name, [])
@@ -229,13 +229,13 @@ def _shape(
 
 
 def _is_own(index: int, names: tuple[bytes, ...], identity: Identity) -> bool:
-    """Tell whether a SystemName is Asterisk's own and the only one known: nobody else can write there."""
+    """Return whether a SystemName is Asterisk's own and the only one known: only Asterisk writes there."""
     before = {name.decode() for name in names[2:index]}
     return not identity.system_name and names[1] == b"Privilege" and before <= OWN_LINES
 
 
 def _who(identity: Identity) -> str:
-    """Return the members that say who an event is from."""
+    """Return the members with the identity."""
     entity = f'"EntityID":{_quote(identity.entity_id)}'
     return f'{entity},"SystemName":{_quote(identity.system_name)}' if identity.system_name else entity
 
@@ -253,7 +253,7 @@ def _is_utf8(raw: bytes) -> bool:
 
 
 def _quote(text: str) -> str:
-    # Looking a character up in the table costs more than seeing at once that there is nothing to escape.
+    # This check costs less than looking up each character in the table.
     if text.isprintable() and '"' not in text and "\\" not in text:
         return f'"{text}"'
     return f'"{text.translate(_ESCAPES)}"'

@@ -1,4 +1,4 @@
-"""The compacted topic with the checkpoints of all who publish exactly once: one record each, by key."""
+"""The compacted topic with the checkpoints of exactly-once publishers, one record per key."""
 
 from __future__ import annotations
 
@@ -15,44 +15,44 @@ from amikafka_tail.model.errors import DeliveryFailed
 
 COMPACTED = {"cleanup.policy": "compact", "segment.ms": "3600000", "min.cleanable.dirty.ratio": "0.1"}
 FIRST_LOOK = 1000
-"""Records before the end that are looked at first, then four times as many, and so on."""
+"""Records before the end that are read first, then four times as many, and so on."""
 
 
 class CheckpointTopic:
     """The record of one key in the topic.
 
-    `properties` are the producer's. Every method blocks, for at most the seconds it is given or little more,
-    and raises `DeliveryFailed`.
+    `properties` are the producer's. Every method blocks for at most the given seconds, or slightly more, and
+    raises `DeliveryFailed`.
     """
 
     def __init__(
         self, properties: Mapping[str, str], *, topic: str, key: bytes, logger: logging.Logger
     ) -> None:
         self.topic = topic
-        self.partition = 0  # for all keys: one small record of each is what counts
+        self.partition = 0  # one partition for all keys: each has one small record that counts
         self.key = key
         self._logger = logger
         self._properties = shared(properties)
 
     def create(self, seconds: float) -> None:
-        """Create the topic where it is missing and that is allowed."""
-        # confluent-kafka 1.7.0 takes the logger of an AdminClient nowhere else.
+        """Create the topic if it is missing and creating it is allowed."""
+        # confluent-kafka 1.7.0 accepts the logger of an AdminClient only here.
         properties: dict[str, Any] = {**self._properties, "logger": self._logger}
         admin = AdminClient(properties)
-        # -1: as many replicas as the broker gives a topic by default (KIP-464).
+        # -1: the broker's default number of replicas (KIP-464).
         wanted = NewTopic(self.topic, 1, -1, config=COMPACTED)
         try:
             asked = admin.create_topics([wanted], operation_timeout=seconds, request_timeout=seconds)
             for created in asked.values():
                 created.result(seconds + 1)  # its own timeout comes first, as a KafkaException
         except KafkaException as error:
-            # It may be there although we may not create one. Where it is not, reading it says so.
+            # It may exist although we may not create it. If it does not, reading it fails with the reason.
             self._logger.debug("%s was not created: %s", self.topic, error.args[0].str())
 
     def last(self, seconds: float) -> bytes | None:
-        """Return the last committed value of the key, `None` where there is none.
+        """Return the last committed value of the key, `None` if there is none.
 
-        What others have begun and not ended is waited for: what was committed before it may hide behind it.
+        It waits for open transactions of others to end, because committed records may be behind them.
         """
         deadline = time.monotonic() + seconds
         low, high = self._bounds(seconds)
@@ -70,7 +70,7 @@ class CheckpointTopic:
         return Consumer(
             {
                 **self._properties,
-                "group.id": "amikafka",  # a consumer has to have one; nothing is ever stored under it
+                "group.id": "amikafka",  # required by the consumer; nothing is ever stored under it
                 "isolation.level": isolation,
                 "enable.auto.commit": "false",
                 "enable.partition.eof": "true",
@@ -81,7 +81,7 @@ class CheckpointTopic:
         )
 
     def _bounds(self, seconds: float) -> tuple[int, int]:
-        """Return the first offset and the one behind the last, whether that is committed or not."""
+        """Return the first offset and the end offset, with uncommitted records included."""
         consumer = self._consumer("read_uncommitted")
         partition = TopicPartition(self.topic, self.partition)
         try:

@@ -1,4 +1,4 @@
-"""Looks at a Kafka cluster as a person would: who is there, how is the topic, does a record arrive."""
+"""Inspects a Kafka cluster: the brokers, the topic, and whether a test record arrives."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from amikafka_tail.model.errors import ClusterError
 from amikafka_tail.model.payload import Headers
 
 CONNECT_SECONDS = 3.0
-MAKE_TOPIC = "amikafka topic create; or mend [kafka] topic"
+MAKE_TOPIC = "create it: amikafka topic create; or correct [kafka] topic"
 SETTINGS = (
     "min.insync.replicas",
     "retention.ms",
@@ -31,7 +31,7 @@ _MOMENT = re.compile(r" \(after \d+ms in state \w+(, \d+ identical error\(s\) su
 
 @dataclass(frozen=True, kw_only=True)
 class Node:
-    """A broker under the address that it gives itself (advertised.listeners)."""
+    """A broker with its advertised address (advertised.listeners)."""
 
     number: int
     host: str
@@ -43,7 +43,7 @@ class Node:
 
 @dataclass(frozen=True, kw_only=True)
 class TopicPart:
-    """A partition; brokers by their numbers, -1 for no leader."""
+    """A partition; brokers by number, -1 for no leader."""
 
     number: int
     leader: int
@@ -53,7 +53,7 @@ class TopicPart:
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterState:
-    """What the metadata says. `parts` is `None` where the topic does not exist or may not be seen."""
+    """The cluster's metadata. `parts` is `None` if the topic does not exist or may not be seen."""
 
     nodes: Sequence[Node]
     controller: int
@@ -64,7 +64,7 @@ class ClusterState:
 
 @dataclass(frozen=True, kw_only=True)
 class Sent:
-    """A record that was acknowledged, after so many seconds."""
+    """An acknowledged record; `seconds` is the time that took."""
 
     partition: int
     offset: int
@@ -72,26 +72,26 @@ class Sent:
 
 
 class Cluster:
-    """A cluster by the producer's properties. Every method blocks, for `seconds` or little more.
+    """A cluster, reached with the producer's properties.
 
-    All raise `ClusterError`, in words that tell a person what to do.
+    Every method blocks for at most `seconds`, or slightly more, and raises `ClusterError` with a hint.
     """
 
     def __init__(self, properties: Mapping[str, str], *, seconds: float = 10.0) -> None:
         self._properties = dict(properties)
         self._seconds = seconds
         self._said: list[str] = []
-        # librdkafka logs each attempt; what it says through the callback is enough.
+        # librdkafka logs each attempt; the errors from the callback are enough.
         self._logger = logging.Logger("cluster")
         self._logger.addHandler(logging.NullHandler())
 
     def look(self, topic: str) -> ClusterState:
-        """Return who is there and how the topic is. Creates nothing."""
+        """Return the brokers and the topic's state. Creates nothing."""
         consumer = Consumer({**self._shared(), "group.id": "amikafka-doctor"}, logger=self._logger)
         try:
             found = consumer.list_topics(topic, timeout=self._seconds)
         except KafkaException as error:
-            consumer.poll(0)  # so that it says what it knows
+            consumer.poll(0)  # delivers pending errors to the callback
             raise self._failed("no broker can be reached", error.args[0]) from error
         finally:
             consumer.close()
@@ -115,7 +115,7 @@ class Cluster:
         )
 
     def settings(self, topic: str) -> dict[str, str]:
-        """Return the topic's own settings that matter here; empty where nobody lets us ask."""
+        """Return the topic's relevant settings; empty if we may not read them."""
         admin = AdminClient(self._admin_properties())
         resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
         try:
@@ -126,7 +126,7 @@ class Cluster:
         return {name: str(found[name].value) for name in SETTINGS if name in found}
 
     def create(self, topic: str, *, partitions: int, replicas: int, settings: Mapping[str, str]) -> None:
-        """Create the topic; with -1 replicas, as many as the brokers' default says."""
+        """Create the topic; -1 replicas is the brokers' default."""
         admin = AdminClient(self._admin_properties())
         wanted = NewTopic(topic, partitions, replicas, config=dict(settings))
         try:
@@ -135,15 +135,15 @@ class Cluster:
         except KafkaException as error:
             if error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
                 raise ClusterError(
-                    f'there is a topic "{topic}" already', hint="amikafka kafka status shows how it is"
+                    f'topic "{topic}" exists already', hint="to see its state: amikafka kafka status"
                 ) from error
-            admin.poll(0)  # so that it says what it knows
+            admin.poll(0)  # delivers pending errors to the callback
             raise self._failed(f"{topic} was not created", error.args[0]) from error
 
     def send(self, topic: str, value: bytes, key: bytes | None, headers: Headers) -> Sent:
         """Publish one record and wait until it is acknowledged."""
         reports: list[tuple[KafkaError | None, int, int]] = []
-        # Nothing may be left to chance later: this one record is sent now or not at all.
+        # This one record is sent now or not at all, so it must not be retried later.
         values: dict[str, Any] = {
             **{name: text for name, text in self._properties.items() if name != "transactional.id"},
             "message.timeout.ms": str(int(self._seconds * 1000)),
@@ -164,10 +164,10 @@ class Cluster:
             raise ClusterError(f"the record was not acknowledged within {self._seconds:g} s")
         refusal, partition, offset = reports[0]
         if refusal is not None:
-            # The producer waits for a topic that may yet be created, and says no more than that time is up.
+            # For a missing topic, which may yet be created, the producer only reports a timeout.
             if not self._said and self.look(topic).topic_is_missing:
-                raise ClusterError(f'there is no topic "{topic}"', hint=MAKE_TOPIC)
-            raise self._failed("the record was not taken", refusal)
+                raise ClusterError(f'topic "{topic}" does not exist', hint=MAKE_TOPIC)
+            raise self._failed("the record was not accepted", refusal)
         return Sent(partition=partition, offset=offset, seconds=time.monotonic() - begin)
 
     def read(self, topic: str, partition: int, offset: int) -> bytes:
@@ -215,12 +215,12 @@ class Cluster:
 
 
 def without_moment(text: str) -> str:
-    """Return an error of librdkafka's without what it puts behind it, different each time."""
+    """Return an error of librdkafka's without its varying suffix."""
     return _MOMENT.sub("", text)
 
 
 def can_connect(node: Node) -> str | None:
-    """Return why no connection to a broker's own address can be made, `None` if one can. Blocks 3 s."""
+    """Return why a broker's advertised address cannot be reached, `None` if it can. Blocks for 3 s."""
     try:
         socket.create_connection((node.host, node.port), CONNECT_SECONDS).close()
     except OSError as error:
@@ -229,27 +229,28 @@ def can_connect(node: Node) -> str | None:
 
 
 def hint(said: str, properties: Mapping[str, str]) -> str:
-    """Return what to do about what librdkafka said."""
+    """Return what to do about an error of librdkafka's."""
     protocol = properties.get("security.protocol", "plaintext").lower()
     for words, advice in (
-        ("Connection refused", "see that Kafka runs, and that [kafka] brokers names its address and port"),
-        ("Failed to resolve", "mend the name in [kafka] brokers, or the name server"),
-        ("certificate verify failed", "name the authority that signed the brokers' certificates:"
-         " [kafka] ssl_ca_location"),
-        ("hostname mismatch", "the broker's certificate is for another name: mend [kafka] brokers, or the"
-         " certificate"),
-        ("SSL handshake failed", "see that this port of the broker speaks TLS, and the certificates of both"
-         " sides"),
-        ("Authentication failed", "see [kafka] sasl_username, sasl_password and sasl_mechanisms"),
-        ("Authentication failure", "see [kafka] sasl_username, sasl_password and sasl_mechanisms"),
-        ("authentication", "see [kafka] sasl_username, sasl_password and sasl_mechanisms"),
-        ("Disconnected", f"see that [kafka] security_protocol = {protocol} is what this port of the broker"
-         " speaks"),
-        ("authorization failed", "give the user the right: kafka-acls.sh --add --allow-principal User:... "
+        ("Connection refused",
+        "check that Kafka is running, and that [kafka] brokers has its address and port"),
+        ("Failed to resolve", "correct the name in [kafka] brokers, or fix DNS"),
+        ("certificate verify failed", "set [kafka] ssl_ca_location to the CA that signed the"
+         " brokers' certificates"),
+        ("hostname mismatch", "the broker's certificate is for another name: correct [kafka] brokers, or"
+         " replace the certificate"),
+        ("SSL handshake failed", "check that this port of the broker speaks TLS, and check the certificates"
+         " of both sides"),
+        ("Authentication failed", "check [kafka] sasl_username, sasl_password and sasl_mechanisms"),
+        ("Authentication failure", "check [kafka] sasl_username, sasl_password and sasl_mechanisms"),
+        ("authentication", "check [kafka] sasl_username, sasl_password and sasl_mechanisms"),
+        ("Disconnected", f"check that this port of the broker speaks {protocol}, as [kafka]"
+         " security_protocol says"),
+        ("authorization failed", "add an ACL for the user: kafka-acls.sh --add --allow-principal User:... "
          "--operation Write --operation Describe --topic ..."),
-        ("timed out", "see that nothing between here and [kafka] brokers drops packets"),
-        ("Timed out", "see that nothing between here and [kafka] brokers drops packets"),
+        ("timed out", "check that no firewall drops packets between here and [kafka] brokers"),
+        ("Timed out", "check that no firewall drops packets between here and [kafka] brokers"),
     ):  # fmt: skip
         if words in said:
             return advice
-    return "see [kafka] brokers, and the log of the broker"
+    return "check [kafka] brokers, and the brokers' logs"

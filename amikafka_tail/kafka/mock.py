@@ -1,4 +1,4 @@
-"""librdkafka's mock cluster and a reader of one topic: for the demo and for tests that need no real Kafka."""
+"""librdkafka's mock cluster and a topic reader, for the demo and for tests without a real Kafka."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import confluent_kafka
 
 
 class Received(NamedTuple):
-    """A message as a consumer sees it."""
+    """A message as a consumer receives it."""
 
     topic: str
     partition: int
@@ -22,7 +22,7 @@ class Received(NamedTuple):
 
 
 class MockKafka:
-    """A Kafka cluster inside this process, on loopback, gone with this object."""
+    """A Kafka cluster inside this process, on loopback. It ends with this object."""
 
     def __init__(self, brokers: int = 1) -> None:
         self._host = confluent_kafka.Producer(
@@ -33,7 +33,7 @@ class MockKafka:
 
 
 def read_topic(address: str, topic: str, *, idle: float) -> Iterator[Received]:
-    """Yield the messages of a topic from its beginning, until none has come for `idle` seconds."""
+    """Yield the messages of a topic from its beginning, until none has arrived for `idle` seconds."""
     consumer = confluent_kafka.Consumer(
         {
             "bootstrap.servers": address,
@@ -45,7 +45,7 @@ def read_topic(address: str, topic: str, *, idle: float) -> Iterator[Received]:
     )
     try:
         last = time.monotonic()
-        # Reading begins with what is there, without waiting for a group to be balanced.
+        # Assign the partitions directly, without waiting for a group to be balanced.
         while not (partitions := consumer.list_topics(topic, timeout=10).topics[topic].partitions):
             if time.monotonic() - last > idle:
                 return

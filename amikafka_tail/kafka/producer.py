@@ -1,4 +1,4 @@
-"""The Kafka producer, and what librdkafka's errors mean."""
+"""The Kafka producer, and the meaning of librdkafka's errors."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ __all__ = [
 ]
 
 MAX_IN_FLIGHT = 8_000
-"""Messages handed to librdkafka and not yet reported: each costs about 1,700 bytes of memory."""
+"""Messages handed to librdkafka and not reported yet. Each uses about 1,700 bytes of memory."""
 
 STATISTICS_INTERVAL, STATISTICS_INTERVAL_MS = "statistics.interval.ms", 5000
 STEP_SECONDS = 5.0
-"""How long librdkafka is asked to try a step of a transaction before it is asked again."""
+"""How long one call for a step of a transaction may take before it is repeated."""
 
-# Trying the same message again cannot help.
+# A retry of the same message cannot help.
 _PERMANENT = frozenset(
     {
         KafkaError.MSG_SIZE_TOO_LARGE,
@@ -58,24 +58,24 @@ _NOT_ALLOWED = frozenset(
 
 
 def is_permanent(error: KafkaError) -> bool:
-    """Tell whether the broker or librdkafka will refuse this one message for ever."""
+    """Return whether the broker or librdkafka will always refuse this message."""
     return error.code() in _PERMANENT
 
 
 def is_for_size(error: KafkaError) -> bool:
-    """Tell whether the broker found a batch too large."""
+    """Return whether the broker refused a batch as too large."""
     return error.code() in (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE)
 
 
 def describe(error: KafkaError, topic: str) -> str:
-    """Say in words what an error means to the person who reads the log, with the way out if there is one."""
+    """Return what an error means and, if known, what to do about it, for the log."""
     if error.code() in _UNKNOWN_TOPIC:
         return (
             f'topic "{topic}" does not exist and the broker does not create it: '
-            "create it, or mend [kafka] topic; nothing is lost meanwhile"
+            "create it, or correct [kafka] topic; until then nothing is lost"
         )
     if error.code() in _NOT_ALLOWED:
-        return f'the broker does not let us write to topic "{topic}": {error.str()}'
+        return f'the broker denies writing to topic "{topic}": {error.str()}'
     return str(error.str())
 
 
@@ -90,13 +90,13 @@ class Producer:
     """One librdkafka producer. `produce` and `poll` are its own methods, called positionally in the loop.
 
     `produce(topic, value, key, partition, callback, on_delivery, timestamp_ms, headers)` never blocks (the
-    two callbacks are names of one thing). It raises `BufferError` when librdkafka's queue is full and
-    `KafkaException` when the message is refused at once.
-    `poll(seconds)` calls the delivery callbacks of messages that failed, and lets go of those of messages
-    that were delivered. `fatal` is set once the producer can no longer be used.
+    two callbacks are names of the same parameter). It raises `BufferError` if librdkafka's queue is full and
+    `KafkaException` if the message is refused at once.
+    `poll(seconds)` calls the delivery callbacks of failed messages, and releases those of delivered messages.
+    `fatal` is set once the producer can no longer be used.
 
-    `on_statistics` gets librdkafka's statistics, from `poll`. Raises `ConfigError` where librdkafka refuses a
-    property; `origins` says which line a property is from.
+    `on_statistics` gets librdkafka's statistics, from `poll`. Raises `ConfigError` if librdkafka refuses a
+    property; `origins` maps properties to configuration lines.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class Producer:
         configuration: dict[str, Any] = {
             **properties,
             "error_cb": self._error,
-            "delivery.report.only.error": True,  # what is delivered is let go of: see ledger.DeliveryToken
+            "delivery.report.only.error": True,  # delivery only releases a token: see ledger.DeliveryToken
         }
         if on_statistics is not None:
             configuration.setdefault(STATISTICS_INTERVAL, STATISTICS_INTERVAL_MS)
@@ -130,7 +130,7 @@ class Producer:
         self.poll = self._producer.poll
 
     def __len__(self) -> int:
-        """How many messages are not yet reported."""
+        """Return how many messages are not reported yet."""
         return len(self._producer)
 
     @property
@@ -139,7 +139,7 @@ class Producer:
         return len(self._producer) < self.max_in_flight
 
     def flush(self, seconds: float) -> int:
-        """Wait until all is reported, at most `seconds`; return how many messages are left. Blocks."""
+        """Wait until all messages are reported, at most `seconds`; return how many are left. Blocks."""
         return int(self._producer.flush(seconds))
 
     def has_leaders(self, topic: str, seconds: float) -> bool:
@@ -151,14 +151,14 @@ class Producer:
         return bool(partitions) and all(partition.leader >= 0 for partition in partitions.values())
 
     def discard(self) -> None:
-        """Throw away what is not sent yet, and close in the background: that can take a second."""
+        """Drop what is not sent yet, and close in the background, which can take a second."""
         self._is_discarded = True
         producer = self._producer
-        # At once: what is still queued would come after what its failed predecessors are sent again for.
+        # Purge at once: a message still queued would overtake its failed predecessors, which are resent.
         producer.purge(blocking=False)
 
         def close() -> None:
-            # Of a producer that was shut out not even that succeeds.
+            # This fails too if the producer was fenced.
             with contextlib.suppress(KafkaException, SystemError):
                 producer.flush(1)
 
@@ -171,7 +171,7 @@ class Producer:
 
 
 class NoProducer:
-    """Stands where there is no producer for a while, and takes nothing."""
+    """A placeholder while there is no producer; it accepts nothing."""
 
     fatal = None
     has_room = False
@@ -180,16 +180,16 @@ class NoProducer:
         return 0
 
     def produce(self, *_message: object) -> None:
-        """Have no room."""
+        """Refuse the message."""
         raise BufferError
 
     def poll(self, seconds: float) -> int:
-        """Wait."""
+        """Wait for `seconds`."""
         time.sleep(seconds)
         return 0
 
     def has_leaders(self, _topic: str, _seconds: float) -> bool:
-        """Say no."""
+        """Return false."""
         return False
 
     def discard(self) -> None:
@@ -197,13 +197,13 @@ class NoProducer:
 
 
 class TransactionalProducer(Producer):
-    """A producer with a `transactional.id`: what it sends counts for readers once it is committed."""
+    """A producer with a `transactional.id`: consumers see its messages once they are committed."""
 
     _opening = threading.Lock()
-    """One at a time in this process, so that the latest is the one that is not shut out."""
+    """Only one producer opens at a time, so that the latest one is not fenced."""
 
     def open(self, seconds: float) -> None:
-        """Take over the transactional id: what others have not committed is aborted, and they are shut out.
+        """Take over the transactional id: abort open transactions of its other producers, and fence these.
 
         Blocks for at most `seconds`. Raises `DeliveryFailed`.
         """
@@ -215,10 +215,10 @@ class TransactionalProducer(Producer):
         try:
             self._producer.begin_transaction()
         except KafkaException as error:
-            raise DeliveryFailed(f"no transaction can be begun: {error.args[0].str()}") from error
+            raise DeliveryFailed(f"cannot begin a transaction: {error.args[0].str()}") from error
 
     def add(self, topic: str, partition: int, key: bytes, value: bytes) -> None:
-        """Add a record that nobody waits for. Raises `DeliveryFailed`."""
+        """Add a record without a delivery callback. Raises `DeliveryFailed`."""
         try:
             self._producer.produce(topic, value, key, partition)
         except (KafkaException, BufferError) as error:
@@ -229,7 +229,7 @@ class TransactionalProducer(Producer):
         self._insist(self._producer.commit_transaction, seconds)
 
     def _insist(self, step: Callable[[float], object], seconds: float) -> None:
-        """Call a step of librdkafka's, again where it says that this may help."""
+        """Call a step of librdkafka's; retry if it reports that this may help."""
         until = time.monotonic() + seconds
         while True:
             if self._is_discarded:
@@ -244,8 +244,8 @@ class TransactionalProducer(Producer):
 
 
 def _problem(text: str, origins: Mapping[str, str]) -> Problem:
-    """Name the line of the configuration that a refused property came from."""
+    """Return the problem with the configuration line of the refused property."""
     for name, origin in origins.items():
         if f'"{name}"' in text:
             return Problem(message=f"{origin}: {text}")
-    return Problem(message=f"the Kafka settings are refused: {text}")
+    return Problem(message=f"librdkafka refuses the Kafka settings: {text}")

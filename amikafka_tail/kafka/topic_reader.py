@@ -1,4 +1,4 @@
-"""A topic from a moment on, all partitions, read without a trace: no group, no commits."""
+"""Reads all partitions of a topic from a point in time, without a consumer group or commits."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from amikafka_tail.model.errors import ClusterError
 from amikafka_tail.model.payload import Headers
 
 READING = {
-    "group.id": "amikafka-compare",  # a consumer has to have one; nothing is ever stored under it
+    "group.id": "amikafka-compare",  # required by the consumer; nothing is ever stored under it
     "enable.auto.commit": "false",
     "enable.auto.offset.store": "false",
-    "isolation.level": "read_committed",  # without transactions all is committed
+    "isolation.level": "read_committed",  # without transactions everything is committed
     "enable.partition.eof": "true",
     "auto.offset.reset": "earliest",
     "fetch.wait.max.ms": "100",
     "fetch.message.max.bytes": "262144",
     "queued.max.messages.kbytes": "8192",
 }
-# We join no group, so it does not matter who coordinates it and whether we may.
+# We join no group, so errors about its coordinator and its ACLs do not matter.
 _OF_GROUPS = frozenset(
     {
         KafkaError.GROUP_AUTHORIZATION_FAILED,
@@ -44,7 +44,7 @@ _NOT_ALLOWED = frozenset({KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUS
 
 
 class Message(NamedTuple):
-    """A message as it stands on a topic. `time_ms` is when the event happened, as nearly as it says."""
+    """A message on a topic. `time_ms` is the best known time of the event."""
 
     partition: int
     offset: int
@@ -56,7 +56,7 @@ class Message(NamedTuple):
 
 @dataclass
 class _Part:
-    """How far a partition is read."""
+    """The read position of a partition."""
 
     next: int
     last_ms: int
@@ -65,11 +65,11 @@ class _Part:
 
 
 class TopicTail:
-    """Reads a topic's messages whose record has a time of `since_ms` or later.
+    """Reads a topic's records with a timestamp of `since_ms` or later.
 
-    `properties` are the producer's. `begins_ms` is `since_ms` where the topic has earlier messages, `None`
-    where its first is the first that is read. All methods raise `ClusterError`, and block for at most
-    `seconds` or what they say.
+    `properties` are the producer's. `begins_ms` is `since_ms` if the topic has earlier messages, `None` if it
+    is read from its first message. All methods raise `ClusterError`, and block for at most `seconds` or what
+    they say.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class TopicTail:
         self.begins_ms = since_ms if self._has_earlier else None
 
     def _find(self, partitions: list[int], since_ms: int) -> dict[int, _Part]:
-        """Find where to begin in each partition."""
+        """Find the start offset of each partition."""
         asked = [TopicPartition(self.topic, number, since_ms) for number in partitions]
         parts: dict[int, _Part] = {}
         self._has_earlier = False
@@ -114,22 +114,22 @@ class TopicTail:
         return parts
 
     def close(self) -> None:
-        """End reading."""
+        """Close the consumer."""
         self._consumer.close()
 
     @property
     def reached_ms(self) -> int:
-        """The time up to which all has been read."""
+        """The time up to which everything has been read."""
         behind = self.behind_ms
         return max((part.last_ms for part in self._parts.values()), default=0) if behind is None else behind
 
     @property
     def behind_ms(self) -> int | None:
-        """How far the partition is that is behind all others, `None` where each has been read to its end."""
+        """The time that the slowest partition has reached, `None` if all have been read to their ends."""
         return min((part.last_ms for part in self._parts.values() if not part.is_at_end), default=None)
 
     def read(self, seconds: float) -> Message | None:
-        """Return the next message; `None` where there is none within `seconds`, or a partition's end came."""
+        """Return the next message; `None` if none arrives within `seconds`, or at a partition's end."""
         message = self._consumer.poll(seconds)
         if message is None:
             return None
@@ -149,7 +149,7 @@ class TopicTail:
         )
 
     def hold(self, until_ms: int | None) -> None:
-        """Let partitions that are further than a time wait for the others; `None`: none has to."""
+        """Pause the partitions that are ahead of a time; `None`: pause none."""
         for number, part in self._parts.items():
             is_ahead = until_ms is not None and not part.is_at_end and part.last_ms > until_ms
             if is_ahead != part.is_held:
@@ -158,14 +158,14 @@ class TopicTail:
                 (self._consumer.pause if is_ahead else self._consumer.resume)(where)
 
     def ends(self) -> dict[int, int]:
-        """Return the offset behind the last message of each partition."""
+        """Return the end offset of each partition."""
         try:
             return {number: self._watermarks(number)[1] for number in self._parts}
         except KafkaException as error:
             raise self._failed(error.args[0]) from error
 
     def is_past(self, ends: Mapping[int, int]) -> bool:
-        """Tell whether all before some offsets has been read."""
+        """Return whether everything before these offsets has been read."""
         return all(self._parts[number].next >= end for number, end in ends.items())
 
     def _watermarks(self, partition: int) -> tuple[int, int]:
@@ -184,7 +184,7 @@ class TopicTail:
                 part.is_at_end = True
                 part.next = max(part.next, offset or 0)
         elif error.code() in (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE):
-            return  # it tries again by itself
+            return  # librdkafka retries by itself
         else:
             raise self._failed(error)
 
@@ -196,7 +196,7 @@ class TopicTail:
         text = str(error.str())
         if error.code() in _NOT_ALLOWED:
             advice = (
-                "give the user the right to read: kafka-acls.sh --add --allow-principal User:... --operation"
+                "add an ACL for the user to read: kafka-acls.sh --add --allow-principal User:... --operation"
                 f" Read --operation Describe --topic {self.topic}"
             )
         else:
@@ -205,7 +205,7 @@ class TopicTail:
 
 
 def _time_of(stamp: tuple[int, int], headers: Headers) -> int:
-    """Return when the event of a message happened: the record's own time, unless the broker put it there."""
+    """Return the time of a message's event: the record's timestamp, unless the broker set it."""
     kind, time_ms = stamp
     if kind != TIMESTAMP_CREATE_TIME:
         for name, value in headers:

@@ -1,4 +1,4 @@
-"""What to type next: commands for the configuration that is meant, and for its service."""
+"""Advice on what to type: adapts commands to the configuration in use and to its service."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 
 CONFIGURATION = Path("/etc/asterisk/ami_kafka.conf")
-"""The usual one, which no command has to be told."""
+"""The default, which commands use without `-c`."""
 _COMMAND = re.compile(
     r"\bamikafka (check|compare|doctor|kafka send-test|kafka status|replay|status|tap|topic create)\b(?! -c)"
 )
@@ -15,13 +15,13 @@ _SERVICE = re.compile(r"\b((?:systemctl \w+|journalctl -u) amikafka)\b(?!@)")
 
 
 def instance_of(configuration: Path) -> str | None:
-    """Return the instance of a configuration: ami_kafka-west.conf is that of amikafka@west."""
+    """Return the service instance of a configuration: ami_kafka-west.conf belongs to amikafka@west."""
     found = re.fullmatch(r"ami_kafka-(.+)", configuration.stem)
     return found[1] if found else None
 
 
 def for_configuration(text: str, configuration: Path) -> str:
-    """Return advice with `-c FILE` behind its commands, and with the instance of the service, as needed."""
+    """Return advice with `-c FILE` and the service instance added to its commands, if needed."""
     if configuration == CONFIGURATION:
         return text
     named = f" -c {shlex.quote(str(configuration))}"

@@ -1,24 +1,24 @@
-"""What is counted: plain integers that the loop adds to."""
+"""Counters: plain integers that the loop increments."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 MAX_KINDS = 1000
-"""Names of events that are counted apart: a dialplan can make them up without end."""
+"""Event names counted separately: a dialplan can invent any number of them."""
 OTHER = (b"(other)", b"")
 Count = list[int]
-"""One integer, where whoever counts finds it at once."""
+"""One integer in a list, so that the loop can increment it in place."""
 
 
 class KindCounts:
-    """How many events of each (name, category) became messages."""
+    """The number of messages for each (name, category) of an event."""
 
     def __init__(self) -> None:
         self._counts: dict[tuple[bytes, bytes], Count] = {}
 
     def of(self, name: bytes, category: bytes) -> Count:
-        """Return the count to add to."""
+        """Return the count to increment."""
         kind = (name, category)
         if kind not in self._counts and len(self._counts) >= MAX_KINDS:
             kind = OTHER
@@ -35,41 +35,41 @@ class KindCounts:
 
 @dataclass
 class Counters:
-    """Counts since the process began."""
+    """Counts since the process started."""
 
     events: int = 0
-    """Events read from the source. What is read again after a rewind counts again."""
+    """Events read from the source. Events that are read again after a rewind count again."""
     filtered: int = 0
-    """Events that a filter kept back here, rewinds included; what Asterisk itself kept back never came."""
+    """Events that a filter excluded here, rewinds included. Events that Asterisk excluded never arrive."""
     sent: int = 0
     """Messages handed to the producer, resends included."""
     delivered: int = 0
-    """Messages acknowledged, with everything before them: the checkpoint is behind them."""
+    """Messages that Kafka has acknowledged, together with everything before them."""
     kinds: KindCounts = field(default_factory=KindCounts)
-    """What was handed to the producer, by name and category."""
+    """Messages handed to the producer, by name and category."""
     dead_letters: int = 0
-    """Events that went to the dead-letter file, `torn` and `malformed` included."""
+    """Events written to the dead-letter file, `torn` and `malformed` included."""
     torn: int = 0
     """Events cut off by a lost connection."""
     malformed: int = 0
     """Blocks that are neither an event nor a response."""
     overlong: int = 0
-    """Blocks passed over because they were longer than the framer holds."""
+    """Blocks skipped because they were longer than the framer's limit."""
     lost: int = 0
-    """Events given up because the journal was full."""
+    """Events dropped because the journal was full."""
     duplicates: int = 0
-    """Copies of events that a log has once for each manager session."""
+    """Duplicate copies of events in a log, which has one copy for each manager session."""
     gaps: int = 0
-    """Events missing, as their SequenceNumber tells."""
+    """Events missing according to their SequenceNumber."""
     rewinds: int = 0
     """How often the pipeline went back to the checkpoint."""
     plugin_failures: dict[str, int] = field(default_factory=dict)
-    """Events that a filter or a format could not handle, by its name."""
+    """Events that a filter or a format could not handle, by plugin name."""
     connections: int = 0
     """Connections made to Asterisk."""
     disconnections: int = 0
-    """How often there was a time without a connection, in which events may have been lost."""
+    """Periods without a connection, in which events may have been lost."""
     disconnected_seconds: float = 0.0
-    """How long those times were together, in seconds."""
+    """The total length of those periods, in seconds."""
     forgotten_letters: int = 0
-    """Dead letters that had to make room for others."""
+    """Dead letters deleted to make room for newer ones."""

@@ -1,4 +1,4 @@
-"""Every error that amikafka raises on purpose, with the exit code that says who can act on it."""
+"""Every error that amikafka raises on purpose, each with its exit code."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from amikafka_tail.model.advice import for_configuration
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """One thing wrong with the configuration: where it stands, what it is, and the way out.
+    """One problem of the configuration: where it is, what is wrong, and how to fix it.
 
-    `str()` gives the line a person reads, for example
-    `ami_kafka.conf:14: [kafka] tpoic: unknown option (did you mean "topic"?)`.
+    `str()` returns the line that a person reads, for example
+        `ami_kafka.conf:14: [kafka] tpoic: unknown option (did you mean "topic"?)`.
     """
 
     message: str
@@ -43,7 +43,7 @@ class AmikafkaError(Exception):
 
 
 class ConfigError(AmikafkaError):
-    """The configuration cannot be used. Holds every problem found, not only the first."""
+    """The configuration cannot be used. Holds every problem, not only the first."""
 
     exit_code = os.EX_CONFIG
 
@@ -61,26 +61,26 @@ class PluginError(AmikafkaError):
 class TryLater(AmikafkaError):
     """A filter or a format cannot handle an event now, and trying again later may help.
 
-    The host waits, longer each time, and calls again with the same event: nothing is lost, nothing overtakes.
+    The host waits, longer each time, and calls again with the same event: nothing is lost or reordered.
     """
 
     exit_code = os.EX_TEMPFAIL
 
 
 class SourceDisconnected(AmikafkaError):
-    """The source has no connection now. Trying again later may help."""
+    """The source has no connection. Retrying later may help."""
 
     exit_code = os.EX_UNAVAILABLE
 
 
 class LoginRefused(SourceDisconnected):
-    """The source answered, and said no: credentials or rights must be mended by a person."""
+    """The source refused the login: a person has to fix credentials or rights."""
 
     exit_code = os.EX_NOPERM
 
 
 class AlreadyLoggedIn(LoginRefused):
-    """The user may be logged in only once, and is."""
+    """The user may have only one session, and has one already."""
 
 
 class InputError(AmikafkaError):
@@ -90,25 +90,25 @@ class InputError(AmikafkaError):
 
 
 class UsageError(AmikafkaError):
-    """The command line asks for what cannot be done."""
+    """The command line requests something that cannot be done."""
 
     exit_code = os.EX_USAGE
 
 
 class NotPermitted(AmikafkaError):
-    """A user with more rights has to do this."""
+    """The user lacks the rights for this command."""
 
     exit_code = os.EX_NOPERM
 
 
 class ReloadFailed(AmikafkaError):
-    """The configuration was not reloaded; the one before stays in use."""
+    """The configuration was not reloaded; the previous one stays in use."""
 
     exit_code = os.EX_CONFIG
 
 
 class ClusterError(AmikafkaError):
-    """Kafka cannot be used as it is; `hint` says what may be done about it."""
+    """Kafka cannot be used; `hint` says what to do about it."""
 
     exit_code = os.EX_UNAVAILABLE
 
@@ -124,7 +124,7 @@ class ClusterError(AmikafkaError):
 
 
 class NotRunning(AmikafkaError):
-    """There is no daemon that answers."""
+    """No daemon answers."""
 
     def __init__(self, text: str, *, exit_code: int = os.EX_UNAVAILABLE) -> None:
         super().__init__(text)
@@ -132,7 +132,7 @@ class NotRunning(AmikafkaError):
 
 
 class NobodyListens(NotRunning):
-    """There is no daemon at all."""
+    """No daemon is running."""
 
 
 class JournalError(AmikafkaError):
@@ -142,6 +142,6 @@ class JournalError(AmikafkaError):
 
 
 class DeliveryFailed(AmikafkaError):
-    """Kafka did not take a message, and trying again may help: go back to the checkpoint."""
+    """Kafka did not accept a message, and a retry may help: go back to the checkpoint."""
 
     exit_code = os.EX_UNAVAILABLE

@@ -1,4 +1,4 @@
-"""An AMI event: the bytes as Asterisk sent them, and what can be read from them when somebody asks."""
+"""An AMI event: the bytes as Asterisk sent them, parsed on demand."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LINE_BREAKS = re.compile(rb"[\r\n]+")
 
 
 def decode(value: bytes, fallback: str = "latin-1") -> str:
-    """Return text: UTF-8 where the bytes are UTF-8, else `fallback`, which must accept any byte."""
+    """Decode UTF-8; bytes that are not UTF-8 are decoded as `fallback`, which must accept any byte."""
     try:
         return value.decode()
     except UnicodeDecodeError:
@@ -21,8 +21,8 @@ def decode(value: bytes, fallback: str = "latin-1") -> str:
 def split_line(line: AnyStr) -> tuple[AnyStr, AnyStr]:
     """Return a line's name and value.
 
-    The first ": " separates them, as for app_ami_kafka; without one the first ":" does (`Empty:`,
-    `NoSpace:value`), and a line with no colon is a name with an empty value, so that nothing is lost.
+    They are separated by the first ": ", as in app_ami_kafka, or else by the first ":" (`Empty:`,
+    `NoSpace:value`). A line with no colon is a name with an empty value, so that nothing is lost.
     """
     separator, colon = (b": ", b":") if isinstance(line, bytes) else (": ", ":")
     name, found, value = line.partition(separator)
@@ -32,7 +32,7 @@ def split_line(line: AnyStr) -> tuple[AnyStr, AnyStr]:
 
 
 def milliseconds(stamp: bytes, otherwise: int) -> int:
-    """Return Asterisk's `<sec>.<usec>` in ms, or `otherwise` where it is something else."""
+    """Return Asterisk's `<sec>.<usec>` in ms, or `otherwise` if it has another form."""
     seconds, _, fraction = stamp.partition(b".")
     if not seconds.isdigit() or (fraction and not fraction.isdigit()) or len(seconds) > 12:
         return otherwise
@@ -43,8 +43,8 @@ class Event:
     """One event of the manager interface.
 
     `raw` is its text without the empty line that ends it: `Event: Hangup\\r\\nPrivilege: call,all\\r\\n...`.
-    `position` is the offset of its first byte in the source, `captured_ms` the moment it was read from
-    Asterisk, in ms since the epoch. Everything else is parsed when asked for, and not kept.
+    `position` is the offset of its first byte in the source, `captured_ms` the time when it was read from
+    Asterisk, in ms since the epoch. Everything else is parsed on demand and not kept.
     """
 
     __slots__ = ("captured_ms", "position", "raw")
@@ -81,9 +81,9 @@ class Event:
 
     @property
     def id(self) -> str:
-        """32 hexadecimal digits that are the same whenever this event is read again from where it stands.
+        """32 hexadecimal digits, the same whenever this event is read again from its position.
 
-        A consumer can drop by it what was sent twice after a crash.
+        A consumer can use it to drop events that were sent twice after a crash.
         """
         digest = blake2b(b"%d %d " % (self.position, self.captured_ms), digest_size=16)
         digest.update(self.raw)
@@ -95,7 +95,7 @@ class Event:
         return self.raw + b"\r\n\r\n"
 
     def lines(self) -> list[bytes]:
-        """Return the lines in order. A bare CR or LF ends a line too, as it does for app_ami_kafka."""
+        """Return the lines in order. A bare CR or LF also ends a line, as in app_ami_kafka."""
         lines = self.raw.split(CRLF)
         if self.raw.count(b"\r") + self.raw.count(b"\n") == 2 * len(lines) - 2 and b"" not in lines:
             return lines
@@ -113,7 +113,7 @@ class Event:
         return [split_line(line) for line in whole.split("\n")]
 
     def get(self, name: str) -> str | None:
-        """Return the first value of a header, `None` where the event has no such line. Case-sensitive."""
+        """Return the first value of a header, `None` if the event has no such line. Case-sensitive."""
         value = self.get_bytes(name.encode())
         return None if value is None else decode(value)
 

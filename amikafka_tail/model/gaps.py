@@ -1,4 +1,4 @@
-"""Events of our own that say where something is missing, so that whoever counts can look again."""
+"""Events of our own that mark where something is missing, so that consumers can rebuild their state."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ Reason = Literal["Disconnected", "JournalFull", "Torn", "TooLong", "SequenceGap"
 
 @final
 class Gap(Event):
-    """Stands where something is missing. No filter is asked, and no offset but its place in the order is its.
+    """Marks where something is missing. It bypasses the filters, and has a place in the order but no bytes.
 
-    `Disconnected`: nobody was connected to Asterisk. `JournalFull`: bytes of the journal are gone. `Torn`: a
-    lost connection cut an event off. `TooLong`: an event was longer than amikafka reads. `SequenceGap`:
-    Asterisk's own numbers are not whole. `SetAside`: an event is in the dead letters.
+    `Disconnected`: there was no connection to Asterisk. `JournalFull`: bytes of the journal were dropped.
+    `Torn`: a lost connection cut an event off. `TooLong`: an event was longer than amikafka reads.
+    `SequenceGap`: numbers of Asterisk's own are missing. `SetAside`: an event is in the dead letters.
     """
 
     __slots__ = ()

@@ -1,4 +1,4 @@
-"""Numbers as people read them."""
+"""Formats numbers for people."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def span(seconds: float) -> str:
 
 
 def room(hours: float) -> str:
-    """Return how long there is room; what few events make of an empty disk is no number to print."""
+    """Return how long there is room; a huge number from few events says no more than a year."""
     return span(hours * HOUR) if hours * HOUR < YEAR else "more than a year"
 
 

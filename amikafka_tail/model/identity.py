@@ -1,4 +1,4 @@
-"""Who an Asterisk is: the four values that every message carries."""
+"""The identity of an Asterisk: the four values in the headers of every message."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class Identity:
     """Resolved once per connection; no line of an event can override it.
 
-    `system_name` is empty where Asterisk has none: then the header and the field are left out.
+    `system_name` is empty if Asterisk has none; the header and the field are then left out.
     """
 
     entity_id: str

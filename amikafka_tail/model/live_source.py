@@ -1,4 +1,4 @@
-"""What a live source is: one that cannot be asked again, so the host records what it sends."""
+"""A live source cannot be read again, so the host records what it sends."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 
 
 class Connection(Protocol):
-    """A connection on which nothing but events comes any more, ready to be recorded."""
+    """A connection after the login: only events arrive from now on."""
 
     @property
     def socket(self) -> socket.socket:
@@ -24,15 +24,15 @@ class Connection(Protocol):
 
     @property
     def asterisk_version(self) -> str:
-        """What CoreSettings says, empty where it may not be asked."""
+        """The version from CoreSettings, empty if the user may not read it."""
 
     @property
     def system_name(self) -> str:
-        """What CoreSettings says, empty where there is none."""
+        """The system name from CoreSettings, empty if there is none."""
 
     @property
     def warnings(self) -> Sequence[str]:
-        """What a person should know about this connection, for the log."""
+        """Warnings about this connection, for the log."""
 
     @property
     def peer(self) -> str:
@@ -48,7 +48,7 @@ class Connection(Protocol):
 
     @property
     def timeout(self) -> float:
-        """Seconds without a byte after that before the host gives up."""
+        """Seconds without an answer to `ping` before the host gives up."""
 
 
 @runtime_checkable
@@ -58,7 +58,7 @@ class LiveSource(Protocol):
     def connect(self) -> Connection:
         """Return a connection that is ready to be recorded. Blocks, within its own time limit.
 
-        Raises `SourceDisconnected` where trying again may help, `LoginRefused` where a person has to act.
+        Raises `SourceDisconnected` if a retry may help, `LoginRefused` if a person has to act.
         """
 
 

@@ -1,4 +1,4 @@
-"""How often a message of the log is written: what a logger may put into `extra` for the daemon's log."""
+"""Limits on repeated log messages: what a logger may put into `extra` for the daemon's log."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 
 class Limit(NamedTuple):
-    """How many of the same message are written in how many seconds."""
+    """How many equal messages are written in how many seconds."""
 
     burst: int
     seconds: float
 
 
 RARELY = {"limit": Limit(1, 300.0)}
-"""The `extra` of a message that comes as long as something is away: it is the same when its whole text is."""
+"""The `extra` of a message that repeats during an outage. Messages with the same whole text are equal."""

@@ -1,4 +1,4 @@
-"""What a format is told, and what it may return beside plain bytes."""
+"""The input of a format, and what it may return besides plain bytes."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ Headers = list[tuple[str, "str | bytes | None"]]
 
 @dataclass(frozen=True, kw_only=True)
 class FormatContext:
-    """What the messages of one Asterisk are made for."""
+    """What a format knows about the messages of one Asterisk."""
 
     identity: Identity
-    """Who the Asterisk is: the true values, which no line of an event can override."""
+    """The identity of the Asterisk: the true values, which no line of an event can override."""
     topic: str
     """The topic that the messages are published to."""
 
 
 class Payload(NamedTuple):
-    """A message's value, and headers of its own, which come after the host's."""
+    """A message's value and extra headers, which follow the host's headers."""
 
     value: bytes
     headers: tuple[tuple[str, bytes], ...] = ()
 
 
 def unpack(made: Any, headers: Headers) -> tuple[bytes, Headers]:
-    """Return value and headers of what a format returned instead of bytes.
+    """Return the value and headers of what a format returned instead of bytes.
 
-    Raises `TypeError` for what no message can be made of.
+    Raises `TypeError` if it is not a valid payload.
     """
     if not isinstance(made, Payload):
         raise TypeError(f"the format returned {type(made).__name__}, not bytes or a Payload")

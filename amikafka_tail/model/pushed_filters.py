@@ -1,4 +1,4 @@
-"""`eventfilter` lines that Asterisk itself applies: events that nobody wants are not sent at all."""
+"""`eventfilter` lines that Asterisk itself applies, so that it does not send unwanted events."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MOST_NAMED = 5
 
 @dataclass(frozen=True)
 class FilterLine:
-    """One line as it stands in the configuration: `criteria = pattern`, at `where`."""
+    """One line of the configuration: `criteria = pattern`, at `where`."""
 
     criteria: str
     """`eventfilter`, or `eventfilter(...)` with options."""
@@ -26,21 +26,21 @@ class FilterLine:
 
 @dataclass(kw_only=True)
 class Pushed:
-    """What became of the lines that were to be handed over."""
+    """The result of handing the lines to Asterisk."""
 
     wanted: int = 0
     taken: int = 0
-    """How many of them Asterisk filters by."""
+    """How many of them Asterisk applies."""
     refused: list[tuple[FilterLine, str]] = field(default_factory=list)
     """The others, each with the reason."""
 
     def warnings(self) -> list[str]:
-        """Say what Asterisk does not filter by, and what may be done about it."""
+        """Return the lines that Asterisk does not apply, and what to do about it."""
         by_reason: dict[str, list[str]] = {}
         for line, reason in self.refused:
             by_reason.setdefault(reason, []).append(line.where or f"{line.criteria} = {line.pattern}")
         return [
-            f"Asterisk does not filter by {len(lines)} of {self.wanted} eventfilter lines"
+            f"Asterisk does not apply {len(lines)} of {self.wanted} eventfilter lines"
             f" ({reason.replace(': ', ' ')}): {_advice(reason)}; {_named(lines)}"
             for reason, lines in by_reason.items()
         ]
@@ -48,8 +48,10 @@ class Pushed:
 
 def _advice(reason: str) -> str:
     if reason == NOT_ALLOWED:
-        return "add system to write of the manager user, or set push_filters = no; they are applied here"
-    return "they are applied here, nothing is lost by it"
+        return (
+            "add system to write of the manager user, or set push_filters = no; amikafka applies them itself"
+        )
+    return "amikafka applies them itself, nothing is lost"
 
 
 def _named(lines: list[str]) -> str:
@@ -59,12 +61,12 @@ def _named(lines: list[str]) -> str:
 
 @runtime_checkable
 class Filterable(Protocol):
-    """A live source whose other side can filter, so that what nobody wants does not come at all."""
+    """A live source whose peer can filter, so that unwanted events are never sent."""
 
     def filtered(self, lines: Sequence[FilterLine]) -> LiveSource:
-        """Return the same source, whose other side is asked to filter by these lines as far as it can.
+        """Return the same source, with its peer told to apply as many of these lines as it can.
 
-        What it may hold back is what the lines hold back, or less: they are applied here all the same.
+        The peer may drop what the lines drop, or less. The host applies the lines as well.
         """
 
 
@@ -74,4 +76,4 @@ class Filtered(Protocol):
 
     @property
     def pushed(self) -> Pushed:
-        """What became of the lines."""
+        """Which lines the peer applies."""

@@ -1,4 +1,4 @@
-"""What the pipeline reads from: a log that can be read at an offset, again whenever it is asked to."""
+"""What the pipeline reads from: a log that can be read from any offset, as often as needed."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from amikafka_tail.model.event import Event
 from amikafka_tail.model.identity import Identity
 
 NOWHERE = -1
-"""A position before the first of any log."""
+"""A position before the start of any log."""
 
 
 class FirstReadings:
-    """Tells what a reader comes upon for the first time, by its offsets, however often it reads it."""
+    """Recognises by its offset what a reader sees for the first time, however often it rereads."""
 
     def __init__(self) -> None:
         self._last: dict[str, int] = {}
 
     def is_first(self, what: str, position: int) -> bool:
-        """Tell whether `what` stands behind the last place of its kind; from now on this is that place."""
+        """Return whether `position` is after the last one of its kind, and make it the last one."""
         if position <= self._last.get(what, NOWHERE):
             return False
         self._last[what] = position
@@ -30,7 +30,7 @@ class FirstReadings:
 
 @final
 class Unpublishable(NamedTuple):
-    """Bytes that are no event; they are kept in the dead letters and counted under `kind`."""
+    """Bytes that are not an event; they go to the dead letters and are counted under `kind`."""
 
     raw: bytes
     position: int
@@ -39,8 +39,8 @@ class Unpublishable(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """What one read gave. `start` to `end` are its offsets; nothing between them is needed once all of
-    `events` are delivered. All are from the Asterisk that `identity` names, as far as that is known.
+    """The result of one read, from offset `start` to `end`. Once all `events` are delivered, nothing in that
+    range is needed again. All are from the Asterisk that `identity` names, if that is known.
     """
 
     start: int
@@ -50,59 +50,59 @@ class Chunk(NamedTuple):
 
 
 class Reader(Protocol):
-    """Reads a log from an offset on. Called from one thread. Blocks for nothing but the disk.
+    """Reads a log from an offset. Called from one thread. Blocks only on the disk.
 
-    Offsets only grow: those of a chunk begin at or after the end of the chunk before.
+    Offsets only grow: a chunk starts at or after the end of the previous chunk.
     """
 
     @property
     def end(self) -> int:
-        """Offset of the next byte to come, as far as it is known."""
+        """Offset of the end of the data, as far as it is known."""
         ...
 
     @property
     def position(self) -> int:
-        """Offset that the next read begins at."""
+        """Offset where the next read starts."""
         ...
 
     @property
     def partial(self) -> bytes:
-        """The start of an event whose end has not come yet."""
+        """The beginning of an event whose end has not arrived yet."""
         ...
 
     def seek(self, position: int) -> None:
-        """Go on reading at the end of a chunk, or at another offset where an event may begin."""
+        """Continue reading at the end of a chunk, or at another offset where an event may begin."""
 
     def read(self) -> Chunk | None:
-        """Return what comes next, `None` when there is nothing now. Raises `OSError`.
+        """Return the next chunk, `None` if there is none yet. Raises `OSError`.
 
-        A chunk whose `start` is its `end` has no events: bytes were read that complete none.
+        A chunk whose `start` equals its `end` has no events: the bytes read so far complete none.
         """
 
 
 class FollowingReader(Reader, Protocol):
-    """Reads files that others write: where it stands is stored by the host, in words of its own."""
+    """Reads files that others write. The host stores its position as a bookmark of the reader's own form."""
 
     @property
     def problem(self) -> str | None:
-        """Why something cannot be read now, in words."""
+        """Why something cannot be read now, `None` if all is readable."""
         ...
 
     @property
     def directories(self) -> set[Path]:
-        """Where something happens when there is more to read."""
+        """The directories that change when there is more to read."""
         ...
 
     def look_for_files(self) -> None:
-        """Take notice of files that are new. Called now and then."""
+        """Look for new files. Called from time to time."""
 
     def release(self, position: int) -> None:
-        """Everything before an offset is delivered: it will not be asked for again."""
+        """Note that everything before an offset is delivered and will not be read again."""
 
     def bookmark(self, position: int) -> dict[str, Any]:
-        """Return where to go on once everything before `position` is delivered, as JSON can hold it.
+        """Return, as JSON values, where to continue once everything before `position` is delivered.
 
-        `position` is the end of a chunk, at or after the one that was released last.
+        `position` is the end of a chunk, at or after the last released one.
         """
         ...
 
@@ -112,20 +112,20 @@ class FollowingReader(Reader, Protocol):
 
 @runtime_checkable
 class ReplayableSource(Protocol):
-    """A source whose events are in files: nothing has to be recorded."""
+    """A source whose events are in files, so nothing has to be recorded."""
 
     @property
     def watch(self) -> Literal["inotify", "poll"]:
-        """How to learn of new data."""
+        """How to notice new data."""
         ...
 
     @property
     def poll_interval(self) -> float:
-        """Seconds between two looks where nothing else tells of new data."""
+        """Seconds between two checks for new data if nothing else reports it."""
         ...
 
     def remarks(self) -> list[str]:
-        """Return what a person should know before it runs, for `amikafka check`."""
+        """Return notes for the user, for `amikafka check`."""
         ...
 
     def open(
@@ -136,8 +136,8 @@ class ReplayableSource(Protocol):
         counters: Counters,
         identify: Callable[[str, str], Identity],
     ) -> FollowingReader:
-        """Return a reader that goes on at `bookmark`, its offsets at `position`. Raises `AmikafkaError`.
+        """Return a reader that continues at `bookmark`, with offsets from `position`. Raises `AmikafkaError`.
 
-        `identify` says who the Asterisk is, given its version and system name as far as the files tell.
+        `identify` returns the Asterisk's identity, given its version and system name if the files have them.
         """
         ...

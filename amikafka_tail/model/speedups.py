@@ -1,4 +1,4 @@
-"""Finds amikafka_speedups, which does in C what is done for every event; without it Python does the same."""
+"""Finds amikafka_speedups, which does the work for every event in C. Without it Python does the same."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from typing import Any
 DISTRIBUTION = "amikafka-speedups"
 VARIABLE = "AMIKAFKA_SPEEDUPS"
 VERSION = 3
-"""Of what is between this package and that one and of what both do. That one is used if it has the same."""
+"""Version of the interface and the behaviour. The package is used only if it has the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Speedups:
-    """What was found."""
+    """The result of the search."""
 
     package: Any = None
-    """The package, `None` where it is not used."""
+    """The package, `None` if it is not used."""
     reason: str = ""
     """Why it is not used."""
     advice: str = ""
-    """What to do, where it is installed and cannot be used: nobody wanted that."""
+    """What to do, if it is installed but unusable."""
 
     @property
     def used(self) -> str:
@@ -35,7 +35,7 @@ class Speedups:
 
 
 def find(environment: Mapping[str, str]) -> Speedups:
-    """Look for the package. `AMIKAFKA_SPEEDUPS=no` in the environment says that it is not wanted."""
+    """Look for the package. `AMIKAFKA_SPEEDUPS=no` in the environment disables it."""
     if environment.get(VARIABLE) == "no":
         return Speedups(reason=f"{VARIABLE}=no")
     try:
@@ -43,14 +43,17 @@ def find(environment: Mapping[str, str]) -> Speedups:
     except ImportError as error:
         if isinstance(error, ModuleNotFoundError) and error.name == "amikafka_speedups":
             return Speedups(reason=f"{DISTRIBUTION} is not installed")
-        # Built for another Python, as after an upgrade of the distribution.
+        # It was built for another Python, for example before an upgrade of the distribution.
         return Speedups(
-            reason=f"{DISTRIBUTION} cannot be loaded: {error}", advice=f"install {DISTRIBUTION} again"
+            reason=f"{DISTRIBUTION} cannot be loaded: {error}", advice=f"reinstall {DISTRIBUTION}"
         )
     theirs = getattr(package, "VERSION", None)
     if theirs != VERSION:
         return Speedups(
-            reason=f"{DISTRIBUTION} is for another version of amikafka (it says {theirs}, this is {VERSION})",
+            reason=(
+                f"{DISTRIBUTION} does not match this amikafka (its interface version is {theirs}, expected"
+                f" {VERSION})"
+            ),
             advice=f"upgrade amikafka and {DISTRIBUTION} together",
         )
     return Speedups(package=package)
@@ -58,10 +61,10 @@ def find(environment: Mapping[str, str]) -> Speedups:
 
 @functools.cache
 def found() -> Speedups:
-    """Return what this process has found, for good."""
+    """Return the result, which does not change during the process."""
     return find(os.environ)
 
 
 def native() -> Any:
-    """Return the package, `None` where it is not used."""
+    """Return the package, `None` if it is not used."""
     return found().package

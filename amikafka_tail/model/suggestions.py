@@ -1,4 +1,4 @@
-"""What a person may have meant by a name that does not exist."""
+"""Suggests a known name for an unknown one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
-    """Say that a name is not known, with the nearest one that is."""
+    """Return that a name is unknown, with the most similar known one."""
     names = list(known)
     near = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.6)
     return f'unknown {what} (did you mean "{near[0]}"?)' if near else f"unknown {what}"

@@ -1,1 +1,1 @@
-"""Plugins: the hooks, what is registered, and how it is found."""
+"""Plugins: the hooks, the registry, and the loader."""

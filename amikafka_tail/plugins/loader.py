@@ -34,23 +34,27 @@ _API = re.compile(r"(\d+)\.(\d+)", re.ASCII)
 def load(only: str | None = None) -> Registry:
     """Load the built-ins and the installed plugins; `only` is a comma-separated list of entry points.
 
-    Without `only` the environment's AMIKAFKA_LOAD_PLUGINS is used; empty means the built-ins alone.
-    Raises `PluginError` with all that is wrong, naming the distributions.
+    Without `only`, the environment's AMIKAFKA_LOAD_PLUGINS is used; empty means only the built-ins.
+    Raises `PluginError` with every problem, naming the distributions.
     """
     registry, problems = discover(only)
     if problems:
         raise PluginError(
             "\n".join(problems)
-            + f"\nmend or remove it, or leave it out: {LOAD_VARIABLE} lists the plugins to load"
+            + (
+                f"\nfix the plugin or remove it, or leave it out of {LOAD_VARIABLE}, the list of plugins to"
+                " load"
+            )
         )
     return registry
 
 
 def discover(only: str | None = None) -> tuple[Registry, list[str]]:
-    """Load what can be loaded; return it with what is wrong with the rest, in words.
+    """Load what can be loaded; return it with the problems of the rest.
 
-    Wrong is: an import that fails, a hook that does not exist, an API that this version does not offer, a
-    name that is taken, options that are no frozen dataclass of known types, a plugin that registers nothing.
+    A problem is: an import that fails, a hook that does not exist, an API that this version does not offer,
+    a name that is taken, options that are not a frozen dataclass of known types, a plugin that registers
+    nothing.
     """
     loader = _Loader()
     for module in BUILT_INS:
@@ -73,7 +77,7 @@ def discover(only: str | None = None) -> tuple[Registry, list[str]]:
 def _entry_points() -> Iterator[tuple[Origin, importlib.metadata.EntryPoint]]:
     seen: set[str] = set()
     for distribution in importlib.metadata.distributions():
-        # A path that is searched twice, or an older copy further down it: Python imports the first.
+        # The path may list a distribution twice, or an older copy further down: Python imports the first.
         identity = re.sub(r"[-_.]+", "-", distribution.metadata["Name"] or "").lower()
         if identity in seen:
             continue
@@ -92,18 +96,18 @@ class _Loader:
         self._manager.add_hookspecs(hookspecs)
 
     def add_entry_point(self, entry_point: importlib.metadata.EntryPoint, origin: Origin) -> None:
-        """Import a plugin and let it register, or say what is wrong."""
+        """Import a plugin and let it register, or note the problem."""
         try:
             plugin = entry_point.load()
         except ModuleNotFoundError as error:
-            self.problems.append(f"{origin}: cannot be imported: {error}: is everything it needs installed?")
+            self.problems.append(f"{origin}: cannot be imported: {error}: are its dependencies installed?")
         except Exception as error:
             self.problems.append(f"{origin}: cannot be imported: {type(error).__name__}: {error}")
         else:
             self.add(plugin, origin)
 
     def add(self, plugin: object, origin: Origin) -> None:
-        """Let a plugin register, or say what is wrong."""
+        """Let a plugin register, or note the problem."""
         before = len(self.registrations)
         try:
             _check_api(plugin)
@@ -139,9 +143,13 @@ class _Loader:
     def _register_as(self, kind: str, origin: Origin) -> hookspecs.Register:
         def register(name: str, options: type, factory: Callable[..., Any]) -> None:
             if not isinstance(name, str) or not _NAME.fullmatch(name):
-                raise PluginError(f"the {kind} name {name!r} is not of small letters, digits, - and _")
+                raise PluginError(
+                    f"the {kind} name {name!r} may contain only lower-case letters, digits, - and _"
+                )
             if name in RESERVED:
-                raise PluginError(f'the {kind} name "{name}" is a section of the host')
+                raise PluginError(
+                    f'the {kind} name "{name}" is reserved: amikafka has a section of that name'
+                )
             if (taken := self.registrations.get(name)) is not None:
                 whose = "itself" if taken.origin is origin else taken.origin
                 raise PluginError(f'the {kind} name "{name}" is taken by a {taken.kind} of {whose}')
@@ -159,20 +167,20 @@ class _Loader:
 
 
 def _check_api(plugin: object) -> None:
-    """Raise `PluginError` where a plugin needs another API than this one."""
+    """Raise `PluginError` if a plugin needs another API version."""
     needs = getattr(plugin, "AMIKAFKA_API", None)
     offered = hookspecs.API_VERSION
     if needs is None:
-        raise PluginError(f'does not say which API it needs: AMIKAFKA_API = "{offered}"')
+        raise PluginError(f'does not declare the API version it needs, such as AMIKAFKA_API = "{offered}"')
     match = _API.fullmatch(needs) if isinstance(needs, str) else None
     if match is None:
         raise PluginError(f'AMIKAFKA_API = {needs!r} is not a version such as "{offered}"')
     major, minor = map(int, offered.split("."))
     wanted = (int(match[1]), int(match[2]))
     if wanted > (major, minor):
-        way_out = "upgrade amikafka"
+        remedy = "upgrade amikafka"
     elif wanted[0] < major:
-        way_out = "upgrade the plugin"
+        remedy = "upgrade the plugin"
     else:
         return
-    raise PluginError(f"needs plugin API {needs}, amikafka {__version__} offers {offered}: {way_out}")
+    raise PluginError(f"needs plugin API {needs}, amikafka {__version__} offers {offered}: {remedy}")

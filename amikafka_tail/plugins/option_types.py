@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 
 def check_types(options: type) -> None:
-    """See that a class can hold options. Raises `TypeError` in words that name the field."""
+    """Check that a class can hold options. Raises `TypeError` naming the field."""
     if not dataclasses.is_dataclass(options):
         raise TypeError("are not a dataclass")
     if not options.__dataclass_params__.frozen:  # type: ignore[attr-defined]
@@ -21,7 +21,7 @@ def check_types(options: type) -> None:
         raise TypeError(f"have a type that is not defined: {error}") from error
     for field in dataclasses.fields(options):
         if (unit := field.metadata.get("unit")) not in (None, "bytes", "seconds"):
-            raise TypeError(f'have {field.name} with the unit "{unit}": there are bytes and seconds')
+            raise TypeError(f'have {field.name} with the unit "{unit}": allowed are bytes and seconds')
         _check_type(field.name, hints[field.name])
 
 
@@ -40,13 +40,13 @@ def _check_type(name: str, hint: Any) -> None:
         check_types(hint)
         return
     raise TypeError(
-        f"have {name} of the type {hint}: there are str, int, float, bool, Path, Literal of strings,"
+        f"have {name} of the type {hint}: allowed are str, int, float, bool, Path, Literal of strings,"
         " tuple[str, ...], a frozen dataclass D, tuple[D, ...], and each of them or None"
     )
 
 
 def without_none(hint: Any) -> Any:
-    """Return the type of an optional value, any other as it is."""
+    """Return the type without `None`; any other type unchanged."""
     if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
         others = [each for each in typing.get_args(hint) if each is not types.NoneType]
         return others[0] if len(others) == 1 else hint
@@ -54,6 +54,6 @@ def without_none(hint: Any) -> Any:
 
 
 def nested_dataclass(hint: Any) -> type | None:
-    """Return the dataclass of a table or of an array of tables."""
+    """Return the dataclass of a table or an array of tables."""
     inner = typing.get_args(hint)[0] if typing.get_origin(hint) is tuple else hint
     return inner if isinstance(inner, type) and dataclasses.is_dataclass(inner) else None

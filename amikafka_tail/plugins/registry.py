@@ -1,4 +1,4 @@
-"""What is registered: sources, filters and formats, each with its options, factory and origin."""
+"""The registered sources, filters and formats, each with its options, factory and origin."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from amikafka_tail.model.errors import PluginError
 DISTRIBUTION = "amikafka-tail"
 KINDS = ("source", "filter", "format")
 RESERVED = ("general", "kafka", "journal")
-"""Sections of ami_kafka.conf that are the host's."""
+"""Sections of ami_kafka.conf that belong to the host."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,20 +38,20 @@ class Registration:
     origin: Origin
 
     def make(self, *arguments: Any) -> Any:
-        """Call the factory. Raises `ValueError` for options that cannot be used, else `PluginError`."""
+        """Call the factory. Raises `ValueError` for unusable options, else `PluginError`."""
         try:
             return self.factory(*arguments)
         except (PluginError, ValueError):
             raise
         except Exception as error:
             raise PluginError(
-                f'{self.origin}: the {self.kind} "{self.name}" cannot be made:'
+                f'{self.origin}: the {self.kind} "{self.name}" cannot be created:'
                 f" {type(error).__name__}: {error}"
             ) from error
 
 
 class Registry:
-    """All that is registered, in the order of registration. A name is given once, whatever the kind."""
+    """All registrations, in order. A name is unique across all kinds."""
 
     def __init__(self, registrations: Mapping[str, Registration]) -> None:
         self._registrations = MappingProxyType(dict(registrations))
@@ -64,9 +64,9 @@ class Registry:
         return [registration.name for registration in self if registration.kind == kind]
 
     def get(self, kind: str, name: str) -> Registration:
-        """Return a registration. Raises `PluginError` when there is none of that kind and name."""
+        """Return a registration. Raises `PluginError` if there is none of that kind and name."""
         found = self._registrations.get(name)
         if found is None or found.kind != kind:
             known = ", ".join(self.names(kind))
-            raise PluginError(f'no {kind} is called "{name}" (there are: {known})')
+            raise PluginError(f'there is no {kind} "{name}" (known are: {known})')
         return found

@@ -1,4 +1,4 @@
-"""Writes a plugin to begin with: the files of `data/template`, with the names that were asked for."""
+"""Writes the skeleton of a plugin: the files of `data/template`, with the given names filled in."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PREFIX = "amikafka-"
 
 
 def write(name: str, kind: str, directory: Path) -> Path:
-    """Write the plugin `name` of a kind into a directory that does not exist yet; return the directory.
+    """Write the plugin `name` of a kind into a new directory; return the directory.
 
     Raises `UsageError`, `OSError`.
     """
@@ -50,6 +50,8 @@ def write(name: str, kind: str, directory: Path) -> Path:
 
 def _check(name: str, registry: Registry) -> None:
     if not _NAME.fullmatch(name):
-        raise UsageError(f'"{name}" is no name for a plugin: small letters, digits and -, a letter first')
+        raise UsageError(
+            f'"{name}" is not a valid plugin name: lower-case letters, digits and -, starting with a letter'
+        )
     if name in RESERVED or any(each.name == name for each in registry):
         raise UsageError(f'"{name}" is taken')

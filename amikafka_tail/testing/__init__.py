@@ -1,10 +1,10 @@
-"""What a plugin's own tests need: events, a run through the whole pipeline, and contract suites.
+"""Tools for a plugin's own tests: events, a run through the whole pipeline, and contract suites.
 
-A contract suite is one line in a test module, and checks what the host relies on:
+A contract suite is one line in a test module. It checks what the host relies on:
 
     TestContract = testing.format_contract("shout", loud=True)
 
-These names stay as they are within a major version of the API. Nothing here imports pytest.
+These names do not change within a major version of the API. Nothing here imports pytest.
 """
 
 from amikafka_tail.delivery.printer import Message

@@ -1,4 +1,4 @@
-"""What the host relies on in a filter or a format, as a class of tests."""
+"""Contract suites: classes of tests for what the host relies on in a filter or a format."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from amikafka_tail.plugins.registry import Registration
 from amikafka_tail.testing.events import ASTERISK, context, odd_events, random_events, recorded_events
 
 WAIT_SECONDS = 20.0
-"""How long a plugin may ask to be called again later."""
+"""How long a plugin may raise `TryLater`."""
 OTHER = Identity(entity_id="66:77:88:99:aa:bb", system_name="", asterisk_version="unknown", hostname="other")
 HOSTS: tuple[str, str | bytes | None] = ("host", b"header")
 Answer = TypeVar("Answer")
 
 
 def registered(kind: str, name: str) -> Registration:
-    """Return what is registered under a name. Raises `PluginError` where nothing is."""
+    """Return the registration of a name. Raises `PluginError` if there is none."""
     return loader.load().get(kind, name)
 
 
 def _patiently(call: Callable[[Event], Answer], event: Event) -> Answer:
-    """Call as the host does: again, where the plugin has to wait."""
+    """Call like the host does: repeat the call while the plugin raises `TryLater`."""
     until = time.monotonic() + WAIT_SECONDS
     while True:
         try:
@@ -43,24 +43,24 @@ def _state(event: Event) -> tuple[bytes, int, int]:
 
 
 def _outcome(call: Callable[[Event], Any], event: Event) -> tuple[str, Any]:
-    """Return what a plugin makes of an event, or that it refuses it."""
+    """Return the result of a plugin for an event, or that it refuses the event."""
     before = _state(event)
     try:
         made = _patiently(call, event)
     except Exception as error:
-        assert not isinstance(error, TryLater), f"it waits for ever: {error}"
+        assert not isinstance(error, TryLater), f"it waits forever: {error}"
         made = None
         outcome: tuple[str, Any] = ("refused", type(error).__name__)
     else:
         outcome = ("made", _state(made) if isinstance(made, Event) else made)
-    assert _state(event) == before, f"it changed the event that it was given: {before[0]!r}"
+    assert _state(event) == before, f"it changed the event passed to it: {before[0]!r}"
     return outcome
 
 
 def format_contract(name: str, **options: Any) -> type:
     """Return the contract suite of a registered format with these options.
 
-    `TestContract = format_contract("shout", loud=True)` in a test module is all there is to do.
+    A test module needs only one line: `TestContract = format_contract("shout", loud=True)`.
     """
 
     def renderer(identity: Identity = ASTERISK) -> Callable[[Event], Any]:
@@ -134,7 +134,7 @@ def filter_contract(name: str, **options: Any) -> type:
                 assert verdict is None or isinstance(verdict, (bool, Event)), f"{verdict!r}: {event.raw!r}"
                 if isinstance(verdict, Event):
                     assert type(verdict.raw) is bytes, f"{verdict.raw!r} is not bytes"
-                    assert verdict.raw.startswith(b"Event: "), f"{verdict.raw!r} is no event any more"
+                    assert verdict.raw.startswith(b"Event: "), f"{verdict.raw!r} is not an event any more"
                     assert b"\r\n\r\n" not in verdict.raw, f"{verdict.raw!r} has an empty line"
 
         def test_every_recorded_event_is_judged(self) -> None:
@@ -154,6 +154,6 @@ def filter_contract(name: str, **options: Any) -> type:
             keep = made()
             first = [_outcome(keep, event) for event in events]
             again = [_outcome(keep, event) for event in reversed(events)]
-            assert first == again[::-1], "the host reads again after a failure, and asks again"
+            assert first == again[::-1], "after a failure the host calls the filter again for the same events"
 
     return Contract

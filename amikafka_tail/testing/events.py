@@ -1,4 +1,4 @@
-"""Events to test with: recorded from a real Asterisk, made to be odd, and of random bytes."""
+"""Test events: recorded from a real Asterisk, unusual but valid, and with random bytes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from amikafka_tail.model.payload import FormatContext
 ASTERISK = Identity(
     entity_id="00:11:22:33:44:55", system_name="pbx-01", asterisk_version="22.10.1", hostname="vm"
 )
-"""Who the events are from, unless a test says otherwise."""
+"""The identity of the events, unless a test sets another one."""
 ANY_BYTES = bytes(set(range(256)) - {0, 10, 13})
-"""Asterisk's texts are those of C: a NUL is in none of them."""
+"""Asterisk's strings are C strings, so they contain no NUL."""
 CAPTURED_MS = 1_795_426_158_000
 _NAMES = (
     b"Event",
@@ -31,7 +31,7 @@ _NAMES = (
 
 
 def context(identity: Identity = ASTERISK, topic: str = "asterisk_ami") -> FormatContext:
-    """Return what a format's factory is given."""
+    """Return the context that a format's factory gets."""
     return FormatContext(identity=identity, topic=topic)
 
 
@@ -51,7 +51,7 @@ def recorded_events(count: int = 300) -> list[Event]:
 
 
 def odd_events() -> list[Event]:
-    """Return events that Asterisk sends when a dialplan wants it to: all of them are valid to the host."""
+    """Return unusual events that a dialplan can make Asterisk send. The host accepts all of them."""
     head = b"Event: UserEvent\r\nPrivilege: user,all\r\n"
     return _placed(
         [
@@ -81,7 +81,7 @@ def odd_events() -> list[Event]:
 
 
 def random_events(count: int, seed: int = 0) -> list[Event]:
-    """Return events of random lines, known names and any bytes but NUL. The same for a seed."""
+    """Return events with random lines: known names and any bytes except NUL. A seed gives the same events."""
     dice = random.Random(seed)
 
     def text(most: int) -> bytes:
@@ -107,7 +107,7 @@ def random_events(count: int, seed: int = 0) -> list[Event]:
 
 
 def _placed(blocks: list[bytes]) -> list[Event]:
-    """Return the events where a journal would have them."""
+    """Return events at the positions that a journal would give them."""
     events = []
     position = 0
     for number, block in enumerate(blocks):

@@ -1,4 +1,4 @@
-"""A run through the whole pipeline in memory: a configuration and events in, messages out."""
+"""Runs events through the whole pipeline in memory and returns the messages."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from amikafka_tail.plugins import loader
 
 @dataclass(frozen=True)
 class Published:
-    """What became of the events."""
+    """The result of publishing events."""
 
     messages: list[Message]
     dead_letters: list[dict[str, Any]]
@@ -33,7 +33,7 @@ class Published:
 
 
 class _Collector:
-    """Stands where the producer does."""
+    """Takes the place of the producer."""
 
     has_room = True
     fatal: str | None = None
@@ -52,7 +52,7 @@ class _Collector:
         return 0
 
     def has_leaders(self, _topic: str, _seconds: float) -> bool:
-        """Say yes."""
+        """Return true."""
         return True
 
     def discard(self) -> None:
@@ -62,11 +62,11 @@ class _Collector:
 def publish(
     configuration: str, events: Iterable[Event | bytes], directory: Path, *, seconds: float = 30
 ) -> Published:
-    """Publish events as an ami_kafka.conf says, without Asterisk and Kafka; return what came out.
+    """Publish events with the text of an ami_kafka.conf, without Asterisk and Kafka; return the result.
 
-    The configuration is written to `directory`, where `ami_kafka.d` may hold a plugin's options and where
-    the events and the dead letters are kept. Blocks until all is published, at most `seconds`: then
-    `TimeoutError`. Raises `AmikafkaError` for what is wrong with the configuration or a plugin.
+    `directory` gets the configuration, the events and the dead letters; it may contain `ami_kafka.d` with a
+    plugin's options. Blocks until everything is published. Raises `TimeoutError` after `seconds`, and
+    `AmikafkaError` for problems of the configuration or a plugin.
     """
     path = directory / "ami_kafka.conf"
     path.write_text(configuration, encoding="utf-8")
@@ -93,7 +93,7 @@ def publish(
         while not pipeline.exhausted:
             if not pipeline.step():
                 if time.monotonic() > until:
-                    raise TimeoutError(f"not published after {seconds} s: a plugin still has to wait")
+                    raise TimeoutError(f"not published after {seconds} s: a plugin is still waiting")
                 time.sleep(0.005)
     finally:
         recording.close()

@@ -1,4 +1,4 @@
-"""What the host relies on in a source, as a class of tests."""
+"""Contract suites: classes of tests for what the host relies on in a source."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from amikafka_tail.testing.contracts import registered
 from amikafka_tail.testing.events import ASTERISK
 
 BOUND = 10.0
-"""Seconds that bytes may take to arrive."""
+"""Seconds within which bytes must arrive."""
 IDLE = 3
-"""How often a reader has to say that there is nothing before that is believed."""
+"""How often a reader must return nothing before it counts as finished."""
 Prepare = Callable[[Path], "tuple[dict[str, Any], list[bytes]]"]
 Serve = Callable[[Path], "AbstractContextManager[tuple[dict[str, Any], Callable[[bytes], None]]]"]
 
 
 class Read(NamedTuple):
-    """What a source read."""
+    """What was read from a source."""
 
     events: list[Event]
     refused: list[Unpublishable]
-    """What goes to the dead letters."""
+    """What would go to the dead letters."""
 
 
 def read_source(name: str, options: dict[str, Any]) -> Read:
-    """Read a registered replayable source with these options until nothing more comes."""
+    """Read a registered replayable source with these options to its end."""
     registration = registered("source", name)
     made = registration.make(registration.options(**options))
     reader = made.open(
@@ -51,8 +51,8 @@ def read_source(name: str, options: dict[str, Any]) -> Read:
 def source_contract(name: str, prepare: Prepare) -> type:
     """Return the contract suite of a registered replayable source.
 
-    `prepare(directory)` writes files there and returns the options that read them all, and the events that
-    they hold, in order, as `Event.raw`. At least three, please.
+    `prepare(directory)` writes files there. It returns the options that read all of them, and the events in
+    them, in order, as `Event.raw`. There should be at least three events.
     """
 
     def source(directory: Path) -> tuple[ReplayableSource, list[bytes]]:
@@ -60,7 +60,7 @@ def source_contract(name: str, prepare: Prepare) -> type:
         options, events = prepare(directory)
         registration = registered("source", name)
         made = registration.make(registration.options(**options))
-        assert isinstance(made, ReplayableSource), f"{made!r} is no ReplayableSource"
+        assert isinstance(made, ReplayableSource), f"{made!r} is not a ReplayableSource"
         return made, events
 
     def opened(
@@ -82,7 +82,7 @@ def source_contract(name: str, prepare: Prepare) -> type:
             made, _ = source(directory / str(count))
             with opened(made) as reader:
                 taken = len(_raw(_read(reader, until=end)))
-                _read(reader)  # further than what is delivered
+                _read(reader)  # read further than what is delivered
                 if released:
                     reader.release(end)
                 bookmark = json.loads(json.dumps(reader.bookmark(end)))
@@ -94,17 +94,17 @@ def source_contract(name: str, prepare: Prepare) -> type:
             made, wanted = source(tmp_path)
             with opened(made) as reader:
                 assert _raw(_read(reader)) == wanted
-                assert reader.position >= reader.end, "all is read: nothing should be left before the end"
+                assert reader.position >= reader.end, "after reading everything, position has reached end"
                 assert reader.problem is None
 
         def test_offsets_only_grow_and_each_event_has_its_own(self, tmp_path: Path) -> None:
             made, _ = source(tmp_path)
             with opened(made, position=1000) as reader:
                 position = reader.position
-                assert position == 1000, "offsets begin where the host says"
+                assert position == 1000, "offsets start where the host says"
                 seen: list[int] = []
                 for chunk, events in _read(reader):
-                    assert position <= chunk.start <= chunk.end, "chunks come one behind the other"
+                    assert position <= chunk.start <= chunk.end, "chunks follow each other"
                     position = chunk.end
                     for event in events:
                         assert chunk.start <= event.position < chunk.end, "an event is inside its chunk"
@@ -116,7 +116,7 @@ def source_contract(name: str, prepare: Prepare) -> type:
             with opened(made) as reader:
                 chunks = _read(reader)
             for count, (chunk, _) in enumerate(chunks, 1):
-                # What is delivered may be taken away, so each time has files of its own.
+                # Delivered files may be removed, so each round uses its own files.
                 made, _ = source(tmp_path / str(count))
                 with opened(made) as reader:
                     _read(reader)
@@ -144,7 +144,7 @@ def source_contract(name: str, prepare: Prepare) -> type:
 def _read(
     reader: FollowingReader, until: int | None = None
 ) -> list[tuple[Chunk, list[Event | Unpublishable]]]:
-    """Read to the end, or to an offset, the events of each chunk taken in time."""
+    """Read to the end, or to an offset, taking the events of each chunk before the next read."""
     found = []
     idle = 0
     while idle < IDLE and (until is None or reader.position < until):
@@ -163,14 +163,14 @@ def _raw(chunks: list[tuple[Chunk, list[Event | Unpublishable]]]) -> list[bytes]
 def live_source_contract(name: str, serve: Serve) -> type:
     """Return the contract suite of a registered live source.
 
-    `serve(directory)` is a context manager: it runs what the source connects to, and gives the options for
-    it and a function that sends bytes on every connection that is ready.
+    `serve(directory)` is a context manager. It runs the server that the source connects to, and gives the
+    options for it and a function that sends bytes on every connection that is ready.
     """
 
     def made(options: dict[str, Any]) -> LiveSource:
         registration = registered("source", name)
         source = registration.make(registration.options(**options))
-        assert isinstance(source, LiveSource), f"{source!r} is no LiveSource"
+        assert isinstance(source, LiveSource), f"{source!r} is not a LiveSource"
         return source
 
     class Contract:
@@ -191,7 +191,7 @@ def live_source_contract(name: str, serve: Serve) -> type:
             sent = b"Event: Contract\r\nNumber: 1\r\n\r\nEvent: Contract\r\nNumber: 2\r\n\r\n"
             with serve(tmp_path) as (options, send):
                 source = made(options)
-                for _ in range(2):  # the host connects again whenever a connection is lost
+                for _ in range(2):  # the host reconnects whenever a connection is lost
                     connection = source.connect()
                     with connection.socket:
                         send(sent)
@@ -201,11 +201,11 @@ def live_source_contract(name: str, serve: Serve) -> type:
 
 
 def _received(connection: Connection, wanted: bytes) -> bool:
-    """Read until something has come, and tell whether it came in time."""
+    """Read until the wanted bytes arrive; return whether they arrived in time."""
     data = connection.leftover
     until = time.monotonic() + BOUND
     while wanted not in data and time.monotonic() < until:
-        # Of a TLS connection something may be decrypted already.
+        # A TLS connection may have decrypted bytes already.
         pending = connection.tls and connection.socket.pending()  # type: ignore[attr-defined]
         if not pending and not select.select([connection.socket], [], [], 0.1)[0]:
             continue

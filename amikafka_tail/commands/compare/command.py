@@ -45,38 +45,38 @@ SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 def add_to(add: AddCommand, add_configuration: Callable[[argparse.ArgumentParser], None]) -> None:
     """Add the command to the command line."""
-    text = "say event by event whether amikafka and the module app_ami_kafka publish the same; exit 0 or 1"
+    text = "compare, event by event, what amikafka and the module app_ami_kafka publish; exit 0 or 1"
     comparing = add("compare", compare, text)
     add_configuration(comparing)
     comparing.add_argument(
         "--module-topic",
         metavar="TOPIC",
-        help=f"the module's topic (default: that of {MODULE_FILE} beside FILE, which the module reads)",
+        help=f"the module's topic (default: the one in {MODULE_FILE} beside FILE)",
     )
-    comparing.add_argument("--topic", metavar="TOPIC", help="ours (default: that of FILE)")
+    comparing.add_argument("--topic", metavar="TOPIC", help="amikafka's topic (default: the topic in FILE)")
     comparing.add_argument(
         "--for",
         dest="seconds",
         type=_span,
         default=60.0,
         metavar="TIME",
-        help="how long to read: 90s, 10m, 2h (default: 60s); Ctrl-C ends it earlier, with the report",
+        help="how long to read: 90s, 10m, 2h (default: 60s); Ctrl-C ends it earlier and prints the report",
     )
     comparing.add_argument(
         "--since",
         type=_span,
         default=0.0,
         metavar="TIME",
-        help="begin with what was published before: 10m, 1h; with --for 0 nothing else (default: now)",
+        help="also read what was published before: 10m, 1h; with --for 0 only that (default: start now)",
     )
     comparing.add_argument(
         "--wait",
         type=_span,
         default=10.0,
         metavar="TIME",
-        help="how long an event that one topic lacks is waited for at the end (default: 10s)",
+        help="at the end, how long to wait for events that one topic lacks (default: 10s)",
     )
-    comparing.add_argument("--json", action="store_true", help="the report as one JSON object")
+    comparing.add_argument("--json", action="store_true", help="print the report as one JSON object")
 
 
 def compare(options: argparse.Namespace) -> int:
@@ -105,23 +105,22 @@ def compare(options: argparse.Namespace) -> int:
 def _names(
     options: argparse.Namespace, configuration: Settings, registry: Registry
 ) -> tuple[Names, list[str]]:
-    """Return which topics are compared, and what a person should know. Raises `AmikafkaError`."""
+    """Return the topics to compare, and remarks for the user. Raises `AmikafkaError`."""
     remarks = []
     ours = options.topic or configuration.topic
     module = options.module_topic
     if configuration.format not in FORMATS:
         raise UsageError(
-            f"format = {configuration.format} cannot be compared with what the module publishes: set format ="
-            " json or ami as long as you compare"
+            f"format = {configuration.format} cannot be compared with the module's messages: set format ="
+            " json or"
+            " ami while you compare"
         )
     if module is None:
         file = configuration.path.parent / MODULE_FILE
         of_module = configuration
         if file.resolve() != configuration.path.resolve():
             if not file.exists():
-                raise UsageError(
-                    f"there is no {file} that says the module's topic: name it with --module-topic"
-                )
+                raise UsageError(f"{file} does not exist: name the module's topic with --module-topic")
             of_module = settings.load(file, registry, need_source=False)
             remarks = [*_remarks(of_module, configuration)]
         module = of_module.topic
@@ -129,22 +128,25 @@ def _names(
         raise UsageError(_one_topic(module, configuration.path))
     changing = [name for name, _ in configuration.filters if name != FILTER]
     if changing:
-        remarks.append(f"filters = {', '.join(changing)}: what they change or leave out is a difference")
+        remarks.append(
+            f"filters = {', '.join(changing)}: every event that they change or drop counts as a difference"
+        )
     return Names(module, ours, configuration.properties["bootstrap.servers"]), remarks
 
 
 def _remarks(module: Settings, ours: Settings) -> Iterator[str]:
-    """Yield what makes a comparison of two configurations difficult."""
+    """Yield what makes two configurations hard to compare."""
     where = "bootstrap.servers"
     if module.properties[where] != ours.properties[where]:
         yield (
             f"{module.path} has the brokers {module.properties[where]}, {ours.path} has"
-            f" {ours.properties[where]}: both topics are looked for at the latter"
+            f" {ours.properties[where]}: both topics are read from the latter"
         )
     if _filter_lines(module) != _filter_lines(ours):
         yield (
-            f"the eventfilter lines of {module.path} and {ours.path} are not the same: an event that only one"
-            " of them lets pass is a difference"
+            f"the eventfilter lines of {module.path} and {ours.path} differ: every event that only one of"
+            " them"
+            " lets pass counts as a difference"
         )
 
 
@@ -154,30 +156,30 @@ def _filter_lines(configuration: Settings) -> list[tuple[str, str]]:
 
 
 def _one_topic(topic: str, path: Path) -> str:
-    """Say why one topic cannot be compared with itself, and what to do."""
+    """Return why a topic cannot be compared with itself, and what to do."""
     trial = path.parent / "ami_kafka-trial.conf"
     others = sorted(each for each in path.parent.glob("ami_kafka-*.conf") if each != path)
     text = (
-        f'both topics are "{topic}": on one topic nobody can tell whose a message is, and consumers get every'
-        " event twice"
+        f'both topics are "{topic}": on one topic the two publishers cannot be told apart, and consumers get'
+        " every event twice"
     )
     if others:
-        return f"{text}\nours may be in another file: amikafka compare -c {others[0]}"
+        return f"{text}\namikafka's topic may be in another file: amikafka compare -c {others[0]}"
     return "\n".join([
-        f"{text}\nas long as the module runs, give ours a topic and a configuration of its own:",
+        f"{text}\nwhile the module is loaded, give amikafka its own topic and configuration:",
         f"  cp -p {path.parent / MODULE_FILE} {trial}",
         f"  editor {trial}      # [kafka] topic = {topic}_trial",
         f"  amikafka topic create -c {trial}",
         "  systemctl start amikafka@trial",
         f"  amikafka compare -c {trial}",
-        "or name the topics: --module-topic TOPIC --topic TOPIC",
+        "or name both topics: --module-topic TOPIC --topic TOPIC",
     ])  # fmt: skip
 
 
 def _compare(
     options: argparse.Namespace, configuration: Settings, names: Names
 ) -> tuple[Report, ClusterError | None]:
-    """Read and compare; return the report, and what ended the reading too early."""
+    """Read and compare; return the report, and the error that ended it early."""
     json_options, log_options = configuration.format_options, configuration.source_options
     expected = Expected(
         key=configuration.key,
@@ -198,7 +200,7 @@ def _compare(
         try:
             complete = follower.run(options.seconds, options.wait)
         except ClusterError as error:
-            # What was read until then is still worth something.
+            # The report on what was read so far is still useful.
             failure, complete = error, False
     return comparison.finish(interrupted=not complete), failure
 
@@ -206,15 +208,15 @@ def _compare(
 def _open(
     topics: dict[Side, str], configuration: Settings, since_ms: int, opened: contextlib.ExitStack
 ) -> dict[Side, TopicTail]:
-    """Begin to read both topics. Raises `ClusterError` with what to do."""
+    """Start reading both topics. Raises `ClusterError` with what to do."""
     tails: dict[Side, TopicTail] = {}
     try:
         for side, topic in topics.items():
             state = Cluster(configuration.properties).look(topic)
             if state.parts is None:
-                hint = "see what [kafka] topic of the module is, or --module-topic"
+                hint = "check [kafka] topic in the module's configuration, or use --module-topic"
                 raise ClusterError(
-                    f'there is no topic "{topic}": {state.topic_problem}',
+                    f'topic "{topic}" does not exist: {state.topic_problem}',
                     hint="amikafka topic create" if side == "ours" else hint,
                 )
             numbers = [part.number for part in state.parts]
@@ -227,7 +229,7 @@ def _open(
 
 @contextlib.contextmanager
 def _stopped_by_signals() -> Iterator[threading.Event]:
-    """Let the first Ctrl-C or SIGTERM set an event; the next one ends the process as usual."""
+    """Make the first Ctrl-C or SIGTERM set an event; the next one ends the process as usual."""
     stopped = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stopped
@@ -248,7 +250,7 @@ def _stopped_by_signals() -> Iterator[threading.Event]:
 
 
 class _Progress:
-    """A line on a terminal that says how it goes; nothing where standard error is not one."""
+    """A progress line on standard error, if that is a terminal."""
 
     def __init__(self, out: TextIO, comparison: Comparison) -> None:
         self._out = out if out.isatty() else None
@@ -256,7 +258,7 @@ class _Progress:
         self._next = 0.0
 
     def show(self, left: float) -> None:
-        """Draw the line, some times a second."""
+        """Draw the line, a few times per second."""
         now = time.monotonic()
         if self._out is None or now < self._next:
             return
@@ -264,14 +266,14 @@ class _Progress:
         total = self._comparison.report.total
         when = f"{left:.0f} s left" if left else "reading to the end"
         text = (
-            f"{when}  {total.agree + total.known:,} agree  {total.wrong:,} do not"
-            f"  {self._comparison.waiting:,} wait for the other topic"
+            f"{when}  {total.agree + total.known:,} agree  {total.wrong:,} differ"
+            f"  {self._comparison.waiting:,} waiting for the other topic"
         )
         self._out.write(f"\r{text[: shutil.get_terminal_size().columns - 1]}\033[K")
         self._out.flush()
 
     def clear(self) -> None:
-        """Take the line away."""
+        """Erase the line."""
         if self._out is not None:
             self._out.write("\r\033[K")
             self._out.flush()
@@ -290,8 +292,8 @@ def _print_json(report: Report, verdict: Verdict, names: Names, failure: Cluster
 
 
 def _span(text: str) -> float:
-    """Read a span of time, in seconds."""
+    """Parse a span of time, in seconds."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", text)
     if found is None:
-        raise argparse.ArgumentTypeError(f'"{text}" is no time such as 90s, 10m or 2h')
+        raise argparse.ArgumentTypeError(f'"{text}" is not a time such as 90s, 10m or 2h')
     return float(found[1]) * SECONDS[found[2]]

@@ -1,4 +1,4 @@
-"""The copies of an event, one on each topic: what a message says, whichever format it is in."""
+"""The two copies of an event, one on each topic: the content of a message in either format."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from amikafka_tail.model.payload import FormatContext
 Side = Literal["module", "ours"]
 OTHER: dict[Side, Side] = {"module": "ours", "ours": "module"}
 Value = str | list[str]
-"""Of a field: all values of a header that comes several times, where the format has them."""
+"""The value of a field: a list of all values for a repeated header, if the format has them."""
 
 DEBUG_LINES = frozenset({"SequenceNumber", "File", "Line", "Func"})
-"""What manager debug adds to an event, and a source of log files takes away again."""
+"""The lines that manager debug adds to an event, and that the log sources remove."""
 OPAQUE = "(value)"
-"""The one field of a value that is neither a JSON object nor an event of AMI."""
+"""The only field of a value that is neither a JSON object nor an AMI event."""
 MAX_IDENTITIES = 1000
 MOST_KEPT = 256
 _UNSAFE = PROTECTED | DEBUG_LINES
@@ -37,25 +37,25 @@ class Content(NamedTuple):
 
 
 class Copy(NamedTuple):
-    """What a message says of an event. Its content is read when it is asked for, and not kept."""
+    """One message about an event. Its content is parsed on demand and not kept."""
 
     message: Message
     name: str
     """The event's name: the header event_type, which no line of an event can override."""
     entity_id: str
     stamp: str
-    """Asterisk's own Timestamp in microseconds (`timestampevents`), empty where there is none."""
+    """Asterisk's own Timestamp in microseconds (`timestampevents`), empty if there is none."""
     digest: int
-    """The same for copies with the same fields; of a header with several values the last one counts."""
+    """Equal for copies with the same fields. For a repeated header, the last value counts."""
     safe: int
-    """The same for copies that differ only in what the module may lose or let be overridden."""
+    """Equal for copies that differ only in what the module may lose or allow to be overridden."""
     bare: int
-    """The same for copies that differ only in the Timestamp."""
+    """Equal for copies that differ only in the Timestamp."""
     content_of: Callable[[bytes], Content]
 
     @property
     def content(self) -> Content:
-        """All that the value says."""
+        """The fields of the value."""
         return self.content_of(self.message.value)
 
     @property
@@ -65,7 +65,7 @@ class Copy(NamedTuple):
 
 
 def reader(fallback: str = "latin-1") -> Callable[[Message], Copy]:
-    """Make the function that reads a message; `fallback` is how text is read that is not UTF-8."""
+    """Make the function that reads a message; `fallback` is the encoding of text that is not UTF-8."""
     content_of = _content_reader(fallback)
 
     def read(message: Message) -> Copy:
@@ -89,11 +89,11 @@ def reader(fallback: str = "latin-1") -> Callable[[Message], Copy]:
 
 
 def _content_reader(fallback: str) -> Callable[[bytes], Content]:
-    # Of an event in the ami format every value is there, so all of them are compared.
+    # The ami format has every value of an event, so compare all of them.
     options = JsonOptions(duplicates="list", fallback_encoding=fallback)
     renderers: dict[bytes, Callable[[Event], bytes]] = {}
 
-    @lru_cache(MOST_KEPT)  # where nothing agrees each is asked for again and again
+    @lru_cache(MOST_KEPT)  # if nothing agrees, each is needed again and again
     def content_of(value: bytes) -> Content:
         front, event, rest = value.partition(b"\r\nEvent: ")
         is_ami = bool(event) and front.startswith(b"EntityID: ")
@@ -116,7 +116,7 @@ def _content_reader(fallback: str) -> Callable[[bytes], Content]:
 
 
 def _context(front: bytes) -> FormatContext:
-    """Return who published an event in the ami format, from the lines before the event."""
+    """Return the identity in a message of the ami format: the lines before the event."""
     lines = dict(split_line(line) for line in front.decode("utf-8", "replace").split("\r\n"))
     identity = Identity(
         entity_id=lines["EntityID"],
@@ -128,13 +128,13 @@ def _context(front: bytes) -> FormatContext:
 
 
 def _is_safe(field: tuple[str, str]) -> bool:
-    """Tell whether a field is the same in the module's object, whatever else an event carries."""
+    """Return whether the module's object has a field unchanged, whatever else the event contains."""
     name, value = field
     return bool(value) and value.isascii() and name.isascii() and name not in _UNSAFE
 
 
 def _value(value: Any) -> Value:
-    """Return a member of an object; what is no text shows that it is not."""
+    """Return a member of an object; mark a value that is not text."""
     if isinstance(value, str) or (value and isinstance(value, list) and all(map(_is_text, value))):
         return value
     return f"JSON {json.dumps(value)}"
@@ -149,7 +149,7 @@ def _last(value: Value) -> str:
 
 
 def text_of(value: str | bytes | None) -> str:
-    """Return what a message has as text: bytes that are not UTF-8 are written as `\\xeb`."""
+    """Return a part of a message as text: bytes that are not UTF-8 become `\\xeb`."""
     if value is None:
         return ""
     return value if isinstance(value, str) else value.decode("utf-8", "backslashreplace")

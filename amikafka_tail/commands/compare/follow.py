@@ -1,4 +1,4 @@
-"""Reads the two topics side by side, until the time is over and each has what the other has."""
+"""Reads both topics side by side until the time is over and every event has its twin."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from amikafka_tail.model.errors import ClusterError
 BATCH = 500
 IDLE_SECONDS = 0.05
 MOST_WAITING = 10_000
-"""When more messages wait for their twin, partitions that are ahead of the others are held back."""
+"""If more messages wait for their twin, partitions that are ahead of the others are paused."""
 AHEAD_MS = 10_000
-"""How far a partition is then ahead, by the time of its events."""
+"""How far ahead a partition may then be, in the time of its events."""
 STALL_SECONDS = 30.0
 
 
@@ -26,27 +26,27 @@ class Tail(Protocol):
 
     @property
     def reached_ms(self) -> int:
-        """The time up to which all has been read."""
+        """The time up to which everything has been read."""
 
     @property
     def behind_ms(self) -> int | None:
-        """How far the last of its partitions is, `None` where all have been read to their ends."""
+        """The time that the slowest partition has reached, `None` if all have been read to their ends."""
 
     def read(self, seconds: float) -> Message | None:
         """Return the next message. Blocks for at most `seconds`."""
 
     def hold(self, until_ms: int | None) -> None:
-        """Let partitions that are further than a time wait for the others; `None`: none has to."""
+        """Pause the partitions that are ahead of a time; `None`: pause none."""
 
     def ends(self) -> dict[int, int]:
-        """Return the offset behind the last message of each partition. Blocks."""
+        """Return the end offset of each partition. Blocks."""
 
     def is_past(self, ends: Mapping[int, int]) -> bool:
-        """Tell whether all before some offsets has been read."""
+        """Return whether everything before these offsets has been read."""
 
 
 class Follower:
-    """The loop. `stopped` says that it is to end at once; `show` is told how many seconds are left."""
+    """The loop. It ends at once when `stopped` is true; `show` gets the seconds that are left."""
 
     def __init__(
         self,
@@ -67,16 +67,16 @@ class Follower:
         self._late: dict[Side, Mapping[int, int]] = {}
 
     def run(self, seconds: float, wait: float) -> bool:
-        """Read what is there and what comes in `seconds`; then wait at most `wait` seconds for missing twins.
+        """Read what exists and what arrives in `seconds`; then wait at most `wait` seconds for missing twins.
 
-        Returns whether that was all: false where it was stopped. Raises `ClusterError`.
+        Returns false if it was stopped early. Raises `ClusterError`.
         """
         ends = self._ends()
         self._until = self._clock() + seconds
         self._read_while(lambda: self._clock() < self._until or not self._is_past(ends), ends)
         if self._stopped():
             return False
-        # What comes behind these offsets may be a twin, and is not compared itself.
+        # A message after these offsets may be a twin, but is not compared itself.
         self._late = self._ends()
         self._read_while(lambda: not self._is_past(self._late), self._late)
         until = self._clock() + wait
@@ -97,12 +97,12 @@ class Follower:
             if self._clock() - self._last > STALL_SECONDS and not self._is_past(ends):
                 stuck = [tail.topic for side, tail in self._tails.items() if not tail.is_past(ends[side])]
                 raise ClusterError(
-                    f"Kafka has given nothing of {' and '.join(stuck)} for {STALL_SECONDS:.0f} s",
+                    f"Kafka has returned nothing from {' and '.join(stuck)} for {STALL_SECONDS:.0f} s",
                     hint="amikafka kafka status shows which partition has no leader",
                 )
 
     def _turn(self) -> None:
-        """Read some messages of each side."""
+        """Read some messages from each side."""
         behind = [tail.behind_ms for tail in self._tails.values() if tail.behind_ms is not None]
         is_crowded = self._comparison.waiting > MOST_WAITING
         horizon = min(behind) + AHEAD_MS if behind and is_crowded else None

@@ -1,4 +1,4 @@
-"""Judges two copies of one event: what is different, and what of that is known and intended."""
+"""Compares the two copies of an event: which differences there are, and which are known and intended."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from amikafka_tail.commands.compare.copies import DEBUG_LINES, Content, Copy, Va
 from amikafka_tail.formats.json import PROTECTED
 
 TIMESTAMP_SECONDS = 2
-"""The header timestamp is the moment of publishing in the module, the event's own in amikafka."""
+"""The header timestamp is the time of publishing in the module, the event's own time in amikafka."""
 TEXT = "the text of the event"
 FREE_FORM = "UserEvent"
-"""The event whose lines are not Asterisk's own, so that any of them may be without ": "."""
+"""The event with lines written by the dialplan, any of which may lack ": "."""
 _KEPT = re.compile(r"(.*)\[\d+\]")
-"""The name under which the json format keeps a line that repeats a protected one."""
+"""The name that the json format gives to a line that repeats a protected one."""
 
 KNOWN = {
     "not-utf-8": "a value that is not UTF-8: the module drops the whole header, amikafka reads it as Latin-1",
     "no-separator": 'a line without ": " (Empty:, NoSpace:value): the module drops it, amikafka keeps it',
     "forged": "a line that repeats Event, EntityID, SystemName or Privilege: in the module's message it"
     " overrides the real one, amikafka keeps it as EntityID[2]",
-    "repeated": "a header that comes several times: the last value of it, or all of them"
+    "repeated": "a repeated header: one topic has its last value, the other has all of them"
     " ([json] duplicates = list, format = ami)",
-    "key": "the key: the module's is the event's name, amikafka's what [kafka] key says",
+    "key": "the key: the module uses the event's name, amikafka uses what [kafka] key says",
     "event-id": "the header event_id, which the module does not have ([kafka] event_id = yes)",
     "format": "the format: one topic has json, the other ami, with the same fields",
-    "debug-lines": "SequenceNumber, File, Line, Func of manager debug: a source of log files leaves them out",
-    "own-event": "an event of amikafka's own, AmikafkaGap or AmikafkaTest",
+    "debug-lines": "SequenceNumber, File, Line, Func of manager debug: the log sources leave them out",
+    "own-event": "an event of amikafka itself, AmikafkaGap or AmikafkaTest",
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Expected:
-    """What amikafka's configuration makes different from the module on purpose."""
+    """The differences that amikafka's configuration causes on purpose."""
 
     key: str = "event"
     fallback: str = "latin-1"
@@ -43,18 +43,18 @@ class Expected:
 
 
 class Difference(NamedTuple):
-    """Something that is not the same in both copies; `None` where a copy has no such thing."""
+    """One difference between the copies; `None` if a copy does not have the field."""
 
     where: str
     """A field's name, `key`, or `header NAME`."""
     module: Value | None
     ours: Value | None
     known: str = ""
-    """A name in KNOWN, empty where it is not known."""
+    """A name in KNOWN, empty if the difference is not known."""
 
 
 def judge(module: Copy, ours: Copy, expected: Expected) -> list[Difference]:
-    """Return what is different."""
+    """Return the differences."""
     if module.message.value == ours.message.value:
         return [*_of_envelope(module, ours, expected)]
     one, other = module.content, ours.content
@@ -72,13 +72,13 @@ def _of_fields(module: Content, ours: Content, is_free: bool, expected: Expected
 
 
 def _reason(name: str, module: Content, ours: Content, is_free: bool, expected: Expected) -> str:
-    """Return why a field is not the same, empty where there is no known reason."""
+    """Return why a field differs, empty if there is no known reason."""
     one, other = module.fields.get(name), ours.fields.get(name)
     if other is None:
         is_left_out = name in DEBUG_LINES and expected.leaves_debug_lines_out
         return "debug-lines" if is_left_out else _of_forged(name, module, ours)
     if module.is_ami:
-        # Then nothing is lost in its copy, and only an object of ours may have less.
+        # The module's copy has everything then, and only our object may have less.
         return "repeated" if isinstance(one, list) and not ours.is_ami and other == one[-1] else ""
     return _of_forged(name, module, ours) or (
         "" if name in PROTECTED else _of_lost(name, one, other, is_free, expected)
@@ -86,7 +86,7 @@ def _reason(name: str, module: Content, ours: Content, is_free: bool, expected: 
 
 
 def _of_lost(name: str, one: Value | None, other: Value, is_free: bool, expected: Expected) -> str:
-    """Return why the module's object has less than ours, or an earlier value of a header than ours."""
+    """Return why the module's object lacks a value, or has an earlier value of a header."""
     values = other if isinstance(other, list) else [other]
     unreadable = [_may_be_not_utf_8(name, expected) or _may_be_not_utf_8(each, expected) for each in values]
     if one is None:
@@ -99,12 +99,12 @@ def _of_lost(name: str, one: Value | None, other: Value, is_free: bool, expected
             return ""
         behind = values[::-1].index(one)
         return "repeated" if is_free or all(unreadable[len(values) - behind :]) else ""
-    # Of what can be repeated (channelvars, anything in a UserEvent) the module may have an earlier value.
+    # The module may have an earlier value of a header that can repeat (channelvars, any UserEvent header).
     return "not-utf-8" if unreadable[0] and (is_free or name.endswith("ChanVariable")) else ""
 
 
 def _of_forged(name: str, module: Content, ours: Content) -> str:
-    """Return "forged" where the module has a line of the event that ours keeps beside the real one."""
+    """Return "forged" if the module published a forged line that our copy keeps beside the real one."""
     numbered = _KEPT.fullmatch(name)
     base = numbered[1] if numbered else name
     if base not in PROTECTED or module.is_ami:
@@ -119,7 +119,7 @@ def _is_kept(name: str, base: str) -> bool:
 
 
 def _may_be_not_utf_8(text: str, expected: Expected) -> bool:
-    """Tell whether text can have come from bytes that are not UTF-8. (It can have come from UTF-8, too.)"""
+    """Return whether the text may come from bytes that are not UTF-8. (It may also come from UTF-8.)"""
     try:
         text.encode(expected.fallback).decode()
     except UnicodeDecodeError:
@@ -130,7 +130,7 @@ def _may_be_not_utf_8(text: str, expected: Expected) -> bool:
 
 
 def _of_envelope(module: Copy, ours: Copy, expected: Expected) -> Iterator[Difference]:
-    """Yield what is different of the key and the headers."""
+    """Yield the differences in the key and the headers."""
     one, other = (None if each.message.key is None else text_of(each.message.key) for each in (module, ours))
     if one != other:
         is_known = expected.key != "event" and one == module.name

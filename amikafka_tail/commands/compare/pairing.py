@@ -1,8 +1,8 @@
-"""Finds the two copies of each event, as they come from the two topics, in whatever order and partition.
+"""Finds the two copies of each event on the two topics, in any order and partition.
 
-A copy whose twin is there is judged and forgotten at once, so what is held are the copies that wait. The
-twin is one that says the same in every field, the oldest first. Where none comes it is the one that is most
-like it: of the same name, and of the same microsecond where Asterisk says one.
+Two copies are compared and forgotten as soon as both have arrived; only copies without a twin are held. The
+twin is the oldest copy that is equal in every field. If there is none, it is the most similar copy: with the
+same name, and the same microsecond if Asterisk's Timestamp gives one.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from amikafka_tail.kafka.topic_reader import Message
 from amikafka_tail.model.gaps import NAME as GAP
 
 PATIENCE_MS = 60_000
-"""A copy is given up when its twin's topic is so much further."""
+"""A copy is given up when the other topic is ahead by more than this."""
 EDGE_MS = 2_000
-"""How nearly the times of the two copies of an event are the same."""
+"""How far apart the times of the two copies of an event may be."""
 NEAR_MS = 10_000
-"""How far two copies may be apart that are not the same and have no time of Asterisk's."""
+"""How far apart two copies may be that differ and have no Timestamp of Asterisk's."""
 MOST_WAITING = 25_000
 MOST_REMEMBERED = 100_000
 MOST_LOOKED_AT, MOST_CANDIDATES, MOST_TRIED = 50, 10, 3
 TEST = "AmikafkaTest"
-"""What `amikafka kafka send-test` and the doctor publish."""
+"""The event that `amikafka kafka send-test` and `amikafka doctor` publish."""
 OWN_EVENTS = frozenset({GAP, TEST})
 
 
 class _Waiting(NamedTuple):
-    """A copy whose twin has not come. A late one is only there to be a twin: nobody misses it."""
+    """A copy whose twin has not arrived. A late copy can only be a twin: it is never reported as missing."""
 
     serial: int
     copy: Copy
@@ -41,7 +41,7 @@ class _Waiting(NamedTuple):
 
 
 class _Room:
-    """Where the copies of one side wait, the oldest first."""
+    """The waiting copies of one side, the oldest first."""
 
     def __init__(self) -> None:
         self.all: dict[int, _Waiting] = {}
@@ -63,20 +63,20 @@ class _Room:
                 del self._by[key]
 
     def same(self, copy: Copy) -> _Waiting | None:
-        """Return the oldest that says the same in every field."""
+        """Return the oldest copy that is equal in every field."""
         return next(iter(self._by.get(copy.digest, {}).values()), None)
 
     def safest(self, copy: Copy) -> list[_Waiting]:
-        """Return those that can differ from a copy in nothing but known differences."""
+        """Return the copies that may have only known differences to a copy."""
         return self._near(_stamp_key(copy) if copy.stamp else _safe_key(copy), copy)
 
     def like(self, copy: Copy) -> list[_Waiting]:
-        """Return some that may be of the same event."""
+        """Return some copies that may be of the same event."""
         keys = _keys(copy)[1:]
         return list({each.serial: each for key in keys for each in self._near(key, copy)}.values())
 
     def _near(self, key: object, copy: Copy) -> list[_Waiting]:
-        """Return those under a key that are nearest in time."""
+        """Return the copies under a key that are nearest in time."""
         some = itertools.islice(self._by.get(key, {}).values(), MOST_LOOKED_AT)
         near = [waiting for waiting in some if _may_be_one(copy, waiting.copy)]
         near.sort(key=lambda waiting: _apart_ms(copy, waiting.copy))
@@ -100,10 +100,10 @@ def _stamp_key(copy: Copy) -> object:
 
 
 class Comparison:
-    """The comparison of two topics, fed with their messages.
+    """Compares the messages of two topics, which the caller feeds to it.
 
-    `begins` says from when on a side's messages were read where there were earlier ones, `None` where the
-    first that comes is the first there is: what happened before is not missing on that side.
+    `begins` is the time at which reading a side started, `None` if the side was read from its first message.
+    Earlier events do not count as missing on that side.
     """
 
     def __init__(self, expected: Expected, begins: dict[Side, int | None]) -> None:
@@ -122,7 +122,7 @@ class Comparison:
         return sum(room.in_time for room in self._rooms.values())
 
     def add(self, side: Side, message: Message, *, is_late: bool = False) -> None:
-        """Take a message. One that is late only counts as the twin of one that is not."""
+        """Take a message. A late one only counts as the twin of another."""
         copy = self._read(message)
         if not is_late:
             self.report.sides[side].note(copy)
@@ -143,7 +143,7 @@ class Comparison:
             self._make_room(side)
 
     def reached(self, side: Side, time_ms: int) -> None:
-        """Hear that a side has given all up to a time: who has waited for too long is given up."""
+        """Note that a side was read up to a time; give up the copies that have waited too long."""
         self._reached[side] = max(self._reached[side], time_ms)
         room = self._rooms[OTHER[side]]
         while (oldest := room.oldest) is not None:
@@ -152,14 +152,14 @@ class Comparison:
             self._give_up(OTHER[side], oldest)
 
     def finish(self, *, interrupted: bool = False) -> Report:
-        """Give up all that waits; return the report.
+        """Give up all waiting copies; return the report.
 
-        Where the reading was interrupted, what is newer than the last of the other side is not missing there.
+        If the reading was interrupted, events newer than the other side's last one do not count as missing.
         """
         until = min(self._reached.values()) - EDGE_MS if interrupted else None
         for side, waiting in self._in_order():
             if waiting.serial not in self._rooms[side].all:
-                continue  # it was the twin of one before it
+                continue  # an earlier copy had it as its twin
             if until is not None and waiting.copy.message.time_ms > until:
                 self._rooms[side].remove(waiting)
                 self.report.sides[side].aside["after"] += not waiting.is_late
@@ -178,16 +178,16 @@ class Comparison:
             self._give_up(side, room.oldest)
 
     def _has_its_id(self, side: Side, copy: Copy) -> bool:
-        """Tell whether a message with the same event_id has been here; remember the id."""
+        """Return whether a message with the same event_id was seen before; remember the id."""
         event_id = dict(copy.message.headers).get("event_id")
         return event_id is not None and self._remember((side, event_id))
 
     def _was_here(self, side: Side, copy: Copy) -> bool:
-        """Tell whether the same event has been here, as the microsecond of it tells."""
+        """Return whether the same event, with the same microsecond, was seen before."""
         return (side, copy.digest) in self._seen or self._rooms[side].same(copy) is not None
 
     def _remember(self, what: object) -> bool:
-        """Remember something; tell whether it was remembered already."""
+        """Remember something; return whether it was known already."""
         was_known = what in self._seen
         self._seen[what] = None
         self._seen.move_to_end(what)
@@ -199,7 +199,7 @@ class Comparison:
         self.report.sides[side].sent_again += not is_late
 
     def _known_twin(self, side: Side, copy: Copy) -> _Waiting | None:
-        """Return one of the same event that has none but known differences."""
+        """Return a copy of the same event that has only known differences."""
         for each in self._rooms[OTHER[side]].safest(copy):
             if all(one.known for one in self._judge(side, copy, each.copy)):
                 return each
@@ -210,7 +210,7 @@ class Comparison:
         return judge(module, ours, self._expected)
 
     def _pair(self, side: Side, waiting: _Waiting, twin: _Waiting) -> None:
-        """Judge two copies of one event, and forget them."""
+        """Compare two copies of an event, and forget them."""
         self._rooms[OTHER[side]].remove(twin)
         self._remember((side, waiting.copy.digest))
         self._remember((OTHER[side], twin.copy.digest))
@@ -221,7 +221,7 @@ class Comparison:
         self.report.add_pair(module.copy, ours.copy, found)
 
     def _give_up(self, side: Side, waiting: _Waiting) -> None:
-        """Find the copy of another value that is of the same event; or else say that there is none."""
+        """Pair a copy with the most similar one of the same event, or report that it has no twin."""
         twin = self._nearest(side, waiting)
         self._rooms[side].remove(waiting)
         if twin is not None:
@@ -239,7 +239,7 @@ class Comparison:
         for each, other in candidates[:MOST_TRIED]:
             apart = _distance(content, other)
             if any(_distance(rival, other) < apart for rival in rivals):
-                continue  # it is another's twin
+                continue  # that one fits another copy better
             if _is_one(copy, each.copy, self._judge(side, copy, each.copy)):
                 return each
         return None
@@ -256,7 +256,7 @@ class Comparison:
         self._remember((side, copy.digest))
 
     def _left_aside(self, side: Side, copy: Copy) -> Aside | None:
-        """Return why the other side need not have an event."""
+        """Return why an event need not be on the other side."""
         there = self.report.sides[OTHER[side]]
         begin = self._begins[OTHER[side]]
         begin = there.first_ms if begin is None else begin
@@ -268,7 +268,7 @@ class Comparison:
 
 
 def _distance(one: Content, other: Content) -> int:
-    """Return in how many fields two copies differ."""
+    """Return the number of fields in which two copies differ."""
     both = one.fields.keys() | other.fields.keys()
     return sum(one.fields.get(name) != other.fields.get(name) for name in both)
 
@@ -284,7 +284,7 @@ def _may_be_one(one: Copy, other: Copy) -> bool:
 
 
 def _is_one(one: Copy, other: Copy, found: list[Difference]) -> bool:
-    """Tell whether two copies that differ are of one event."""
+    """Return whether two different copies are of the same event."""
     names = one.content.fields.keys() | other.content.fields.keys()
     unknown = sum(not each.known for each in found if each.where in names)
     count = len(names)

@@ -1,4 +1,4 @@
-"""What a comparison has found: counts by event, and some examples of whatever does not agree."""
+"""The result of a comparison: counts by event, and examples of each difference."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from amikafka_tail.kafka.topic_reader import Message
 
 Aside = Literal["before", "after", "elsewhere"]
 ASIDE: dict[Aside, str] = {
-    "before": "from before the other topic's messages begin",
-    "after": "from after the other topic's end",
-    "elsewhere": "of an Asterisk of which the other topic has nothing",
+    "before": "older than the first message of the other topic",
+    "after": "newer than the last message of the other topic",
+    "elsewhere": "of an Asterisk that the other topic has nothing from",
 }
 OTHERS = "(others)"
 MOST_NAMES = 1000
@@ -27,7 +27,7 @@ MOST_CHARACTERS = 2000
 
 @dataclass(kw_only=True)
 class Counts:
-    """Events that agree, agree but for known differences, differ, or have one copy only."""
+    """Events that agree, agree except for known differences, differ, or have only one copy."""
 
     agree: int = 0
     known: int = 0
@@ -37,7 +37,7 @@ class Counts:
 
     @property
     def compared(self) -> int:
-        """Events of which both copies were there."""
+        """Events with both copies."""
         return self.agree + self.known + self.differ
 
     @property
@@ -47,7 +47,7 @@ class Counts:
 
 
 class Example(NamedTuple):
-    """An event that was met: where its copies stand as (partition, offset), and what is different."""
+    """One event: where its copies are as (partition, offset), and the differences."""
 
     name: str
     time_ms: int
@@ -55,7 +55,7 @@ class Example(NamedTuple):
     ours: tuple[int, int] | None
     differences: Sequence[Difference]
     value: str = ""
-    """The whole value, or its beginning, where there is one copy only."""
+    """The value or its beginning, if there is only one copy."""
 
 
 @dataclass
@@ -66,7 +66,7 @@ class Group:
     examples: list[Example] = field(default_factory=list)
 
     def add(self, example: Example) -> None:
-        """Count an event; keep it among the first."""
+        """Count an event; keep the first ones as examples."""
         self.events += 1
         if len(self.examples) < MOST_EXAMPLES:
             self.examples.append(example)
@@ -74,18 +74,18 @@ class Group:
 
 @dataclass
 class OneSide:
-    """What came on one topic."""
+    """The messages of one topic."""
 
     messages: int = 0
     first_ms: int | None = None
     last_ms: int | None = None
     sent_again: int = 0
-    """Messages that had been there before: at least once is at times twice."""
+    """Messages that were sent before: at least once sometimes means twice."""
     aside: Counter[Aside] = field(default_factory=Counter)
     alone_from_ms: int | None = None
-    """When the first event happened that only this topic has."""
+    """The time of the first event that only this topic has."""
     alike: int = 0
-    """Of the events that only this topic has, those that are like another one in every field."""
+    """How many events that only this topic has are equal to another event in every field."""
     alone: list[Example] = field(default_factory=list)
     """The first of the events that only this topic has."""
     entities: set[str] = field(default_factory=set)
@@ -102,17 +102,17 @@ class OneSide:
 
 @dataclass
 class Report:
-    """All of it. Bounded, however long the comparison takes."""
+    """The whole result. Its size is bounded, however long the comparison takes."""
 
     events: dict[str, Counts] = field(default_factory=dict)
     identical: int = 0
     """Events whose copies have the same value byte for byte."""
     known: dict[str, Group] = field(default_factory=dict)
     differences: dict[tuple[str, ...], Group] = field(default_factory=dict)
-    """By the names of all that is different and not known."""
+    """By the names of all fields that differ without a known reason."""
     sides: dict[Side, OneSide] = field(default_factory=lambda: {"module": OneSide(), "ours": OneSide()})
     given_up_early: int = 0
-    """Copies that were not waited for any longer, as too many waited."""
+    """Copies that were given up early because too many were waiting."""
 
     @property
     def total(self) -> Counts:
@@ -123,13 +123,13 @@ class Report:
         })  # fmt: skip
 
     def counts_of(self, name: str) -> Counts:
-        """Return the counts of an event, to be added to."""
+        """Return the counts of an event, to add to."""
         if name not in self.events and len(self.events) >= MOST_NAMES:
             name = OTHERS
         return self.events.setdefault(name, Counts())
 
     def add_pair(self, module: Copy, ours: Copy, differences: Sequence[Difference]) -> None:
-        """Count an event of which both copies are there."""
+        """Count an event with both copies."""
         counts = self.counts_of(ours.name)
         self.identical += module.message.value == ours.message.value
         if not differences:
@@ -150,12 +150,12 @@ class Report:
         self.differences.setdefault(unknown, Group()).add(example)
 
     def add_own(self, copy: Copy) -> None:
-        """Count an event that is amikafka's own: the module cannot have it."""
+        """Count an event of amikafka itself, which the module cannot have."""
         self.counts_of(copy.name).known += 1
         self.known.setdefault("own-event", Group()).add(_alone("ours", copy))
 
     def add_alone(self, side: Side, copy: Copy, *, is_alike: bool) -> None:
-        """Count an event that one topic has and the other should have."""
+        """Count an event that only one topic has."""
         counts = self.counts_of(copy.name)
         if side == "module":
             counts.only_module += 1
@@ -169,7 +169,7 @@ class Report:
             one.alone.append(_alone(side, copy))
 
     def to_json(self) -> dict[str, Any]:
-        """Return all of it for programs."""
+        """Return the report for programs."""
         return {
             "events": {name: vars(counts) for name, counts in sorted(self.events.items())},
             "total": {**vars(self.total), "byte_for_byte": self.identical},

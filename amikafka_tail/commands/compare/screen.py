@@ -1,4 +1,4 @@
-"""The report of a comparison as text. What comes from a message is harmless to a terminal."""
+"""The report of a comparison as text. Text from messages is made safe for a terminal."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from amikafka_tail.model.humanize import counted
 MOST_ROWS = 40
 NAME_WIDTH = 30
 MOST_SHOWN = 400
-PLACES = "behind each event its partition:offset"
-TITLES: dict[Side, str] = {"module": "the module's", "ours": "ours"}
+PLACES = "each with partition:offset"
+TITLES: dict[Side, str] = {"module": "module", "ours": "amikafka"}
 
 
 class Names(NamedTuple):
-    """What was compared."""
+    """The topics that are compared."""
 
     module: str
     ours: str
@@ -32,7 +32,7 @@ class Names(NamedTuple):
 
 def lines(report: Report, verdict: Verdict, names: Names, width: int) -> Iterator[str]:
     """Yield the lines."""
-    yield from _wrapped("", f"{names.module} (the module's) and {names.ours} (ours), {names.brokers}", width)
+    yield from _wrapped("", f"{names.module} (module) and {names.ours} (amikafka), on {names.brokers}", width)
     for side, one in report.sides.items():
         span = ""
         if one.first_ms is not None and one.last_ms is not None:
@@ -42,7 +42,7 @@ def lines(report: Report, verdict: Verdict, names: Names, width: int) -> Iterato
     yield from _table(report)
     for kind, group in sorted(report.known.items()):
         if kind == next(iter(sorted(report.known))):
-            yield from ("", f"Known differences, all intended ({PLACES})")
+            yield from ("", f"Known and intended differences ({PLACES})")
         yield from _wrapped(f"  {group.events:>6,}  ", KNOWN[kind], width)
         yield from _example(group.examples[0], width, kind)
     yield from _differences(report, width)
@@ -56,11 +56,11 @@ def lines(report: Report, verdict: Verdict, names: Names, width: int) -> Iterato
 
 
 def _table(report: Report) -> Iterator[str]:
-    """Yield the counts: those with something to look at first, then the most frequent ones."""
+    """Yield the counts: first the events that need attention, then the most frequent ones."""
     if not report.events:
         return
     yield f"{'':<{NAME_WIDTH}}{'':>9}{'known':>9}{'':>9}{'only':>10}{'only':>10}"
-    yield f"{'EVENT':<{NAME_WIDTH}}{'agree':>9}{'diffs':>9}{'differ':>9}{'module':>10}{'ours':>10}"
+    yield f"{'EVENT':<{NAME_WIDTH}}{'agree':>9}{'diffs':>9}{'differ':>9}{'module':>10}{'amikafka':>10}"
     rows = sorted(
         report.events.items(), key=lambda row: (-row[1].wrong, -row[1].known, -row[1].agree, row[0])
     )
@@ -91,7 +91,7 @@ def _differences(report: Report, width: int) -> Iterator[str]:
 
 
 def _example(example: Example, width: int, kind: str = "") -> Iterator[str]:
-    """Yield one event, with what is different; of a known kind only that."""
+    """Yield one event with its differences; for a known kind, only the differences of that kind."""
     yield from _wrapped("          ", f"{_harmless(example.name)}, {_where(example)}", width)
     for each in example.differences:
         if each.known == kind:
@@ -100,8 +100,8 @@ def _example(example: Example, width: int, kind: str = "") -> Iterator[str]:
 
 def _difference(each: Difference, width: int) -> Iterator[str]:
     yield from _wrapped("            ", _harmless(each.where), width)
-    yield from _wrapped("              module  ", _shown(each.module), width)
-    yield from _wrapped("              ours    ", _shown(each.ours), width)
+    yield from _wrapped("              module    ", _shown(each.module), width)
+    yield from _wrapped("              amikafka  ", _shown(each.ours), width)
 
 
 def _alone(report: Report, side: Side, width: int) -> Iterator[str]:
@@ -110,7 +110,7 @@ def _alone(report: Report, side: Side, width: int) -> Iterator[str]:
         return
     total = report.total
     count = total.only_module if side == "module" else total.only_ours
-    yield from ("", f"Only in {TITLES[side]}: {counted(count, 'event')} ({PLACES})")
+    yield from ("", f"Only on the topic of {TITLES[side]}: {counted(count, 'event')} ({PLACES})")
     for example in one.alone:
         yield from _wrapped("    ", f"{_harmless(example.name)}, {_where(example)}", width)
         yield from _wrapped("      ", _cut(_harmless(example.value), MOST_SHOWN), width)
@@ -127,9 +127,9 @@ def _aside(report: Report, width: int) -> Iterator[str]:
             if one.aside[reason]
         ]
         if one.sent_again:
-            said.append(f"{TITLES[side]}: {counted(one.sent_again, 'message')} that had been sent before")
+            said.append(f"{TITLES[side]}: {counted(one.sent_again, 'message')} sent again")
     if said:
-        yield from ("", "Left aside")
+        yield from ("", "Not compared")
     for each in said:
         yield from _wrapped("  ", each, width)
 
@@ -137,7 +137,7 @@ def _aside(report: Report, width: int) -> Iterator[str]:
 def _where(example: Example) -> str:
     places = [
         f"{title} {place[0]}:{place[1]}"
-        for title, place in (("module", example.module), ("ours", example.ours))
+        for title, place in (("module", example.module), ("amikafka", example.ours))
         if place is not None
     ]
     return ", ".join([_clock(example.time_ms, fraction=True), *places])
@@ -149,14 +149,14 @@ def _clock(time_ms: int, *, fraction: bool = False) -> str:
 
 
 def _shown(value: str | Sequence[str] | None) -> str:
-    """Return a value as JSON has it: what is no letter in it is seen."""
+    """Return a value as JSON, which makes invisible characters visible."""
     if value is None:
         return "(none)"
     return _cut(printable(json.dumps(value, ensure_ascii=False)), MOST_SHOWN)
 
 
 def _harmless(text: str) -> str:
-    """Return text as a part of one line."""
+    """Return text on one line, safe for a terminal."""
     return printable(" ".join(text.split()))
 
 

@@ -1,1 +1,1 @@
-"""`amikafka doctor`: walks the whole way from Asterisk to Kafka and says what to do about what it finds."""
+"""`amikafka doctor`: checks the whole path from Asterisk to Kafka and says how to fix each finding."""

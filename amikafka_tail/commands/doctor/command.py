@@ -34,20 +34,20 @@ MOST_COLUMNS = 100
 
 def add_to(add: AddCommand, add_configuration: Callable[[argparse.ArgumentParser], None]) -> None:
     """Add the command to the command line."""
-    text = "look at the whole way from Asterisk to Kafka; exit 0, 1 for a warning, 2 for an error"
+    text = "check the whole path from Asterisk to Kafka; exit 0, 1 for a warning, 2 for an error"
     looking = add("doctor", doctor, text)
     add_configuration(looking)
     looking.add_argument("--json", action="store_true", help="all findings, as one JSON object")
     looking.add_argument(
         "--no-test-record",
         action="store_true",
-        help="publish nothing; without this an event AmikafkaTest is sent and read back",
+        help="publish nothing; by default an event AmikafkaTest is sent and read back",
     )
     looking.add_argument("--socket", metavar="PATH", type=str, default=None, help=argparse.SUPPRESS)
 
 
 def doctor(options: argparse.Namespace) -> int:
-    """Look at everything, and say what is found as it is found."""
+    """Run every check and print each finding as soon as it is known."""
     logs.set_up("error")
     found: list[Finding] = []
     width = min(MOST_COLUMNS, shutil.get_terminal_size().columns)
@@ -56,7 +56,7 @@ def doctor(options: argparse.Namespace) -> int:
         advice = for_configuration(finding.advice, options.configuration)
         found.append(dataclasses.replace(finding, advice=advice))
         if not options.json:
-            # Some looks take seconds: each finding is on the screen as soon as it is known.
+            # Some checks take seconds, so do not wait for the last one.
             text = list(lines(found, width))
             print("\n".join(text[printed:]), flush=True)
             printed = len(text)
@@ -69,7 +69,7 @@ def doctor(options: argparse.Namespace) -> int:
 
 
 def findings(options: argparse.Namespace) -> Iterator[Finding]:
-    """Yield everything, in the order of the way."""
+    """Yield every finding, in the order of the path."""
     registry, problems = loader.discover()
     try:
         configuration = settings.load(options.configuration, registry)
@@ -82,8 +82,8 @@ def findings(options: argparse.Namespace) -> Iterator[Finding]:
         yield Finding(
             level="note",
             part=PART,
-            text="with a wrong configuration there is nothing more to look at",
-            advice="mend it, then amikafka doctor again",
+            text="the other checks need a correct configuration",
+            advice="fix it, then run amikafka doctor again",
         )
         yield from machine.look_at_software(registry, problems)
         return
@@ -104,8 +104,8 @@ def _of_configuration(configuration: Settings) -> Iterator[Finding]:
         yield Finding(
             level="error",
             part=PART,
-            text="[general] enabled = no: the daemon does nothing",
-            advice="enabled = yes, then: systemctl reload amikafka",
+            text="[general] enabled = no: the daemon reads and publishes nothing",
+            advice="set enabled = yes, then: systemctl reload amikafka",
         )
     for remark in configuration.remarks:
         yield Finding(level="note", part=PART, text=remark)
@@ -122,7 +122,7 @@ def _of_source(configuration: Settings, registry: Registry, *, is_running: bool)
     if configuration.source == "manager" and isinstance(source, LiveSource):
         yield from manager.look(configuration, source, asterisk, is_running=is_running)
         return
-    text = f"the source {configuration.source} is a plugin's: the doctor does not know it"
+    text = f"the source {configuration.source} comes from a plugin: doctor has no checks for it"
     yield Finding(level="note", part="Source", text=text)
 
 

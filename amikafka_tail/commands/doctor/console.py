@@ -1,4 +1,4 @@
-"""What Asterisk's own console says (`asterisk -rx`): the running state, whatever the files say by now."""
+"""Reads Asterisk's console (`asterisk -rx`): the running state, which may differ from the files."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 SECONDS = 10.0
 Console = Callable[[str], "str | None"]
-"""Runs a command of the console; returns its output, `None` where nobody answers."""
+"""Runs a console command; returns its output, `None` if there is no answer."""
 
 
 def asterisk(command: str) -> str | None:
-    """Ask the Asterisk of this machine. Blocks for at most ten seconds."""
+    """Run a command on this machine's Asterisk. Blocks for at most ten seconds."""
     try:
         asked = subprocess.run(
             ["asterisk", "-rx", command],
@@ -29,7 +29,7 @@ def asterisk(command: str) -> str | None:
 
 @dataclass(frozen=True, kw_only=True)
 class ManagerState:
-    """What `manager show settings` says."""
+    """The output of `manager show settings`."""
 
     enabled: bool
     timestamps: bool
@@ -40,7 +40,7 @@ class ManagerState:
 
 
 def manager_state(output: str) -> ManagerState | None:
-    """Read the output of `manager show settings`, `None` where it is something else."""
+    """Parse the output of `manager show settings`; return `None` if it is something else."""
     values = _table(output)
     if "Manager (AMI)" not in values:
         return None
@@ -55,13 +55,13 @@ def manager_state(output: str) -> ManagerState | None:
 
 
 def read_rights(output: str) -> set[str] | None:
-    """Read the event classes from the output of `manager show user`, `None` where there is no such user."""
+    """Parse the event classes in the output of `manager show user`; `None` if there is no such user."""
     granted = _table(output).get("read perm")
     return None if granted is None else set(_names(granted)) - {"<none>"}
 
 
 def module_is_loaded(output: str, name: str) -> bool:
-    """Tell from the output of `module show like` whether a module runs."""
+    """Return whether a module is running, from the output of `module show like`."""
     return bool(re.search(rf"^{re.escape(name)}\.so\s.*\s\d+\s+Running\s", output, re.MULTILINE))
 
 

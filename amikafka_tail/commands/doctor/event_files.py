@@ -1,4 +1,4 @@
-"""The way from Asterisk, where the source is a log or a spool directory."""
+"""Checks a source that reads a log or a spool directory."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from amikafka_tail.sources.files import FilesReader, identified
 
 PART = "Files"
 USER = "amikafka"
-"""Whom the service runs as."""
+"""The user that the service runs as."""
 MOST_READ = 64 << 20
-"""Bytes of a log that are searched for an event."""
+"""Bytes at the end of a log that are searched for an event."""
 
 
 def look_at_log(settings: Settings, console: Console) -> Iterator[Finding]:
-    """Yield what is found about `[eventlog] path`."""
+    """Yield the findings on `[eventlog] path`."""
     for pattern in settings.source_options.path:
         paths = [Path(name) for name in sorted(glob.glob(pattern))]  # noqa: PTH207 - it may be absolute
         if not paths:
             yield _finding(
                 "error",
-                f"{pattern}: there is no such file",
-                "logger.conf: full => notice,warning,error,verbose(5); then: asterisk -rx 'logger reload'",
+                f"{pattern}: no such file",
+                "in logger.conf: full => notice,warning,error,verbose(5); then: asterisk -rx 'logger reload'",
             )
         for path in paths:
             yield from _of_log(settings, path)
@@ -43,7 +43,8 @@ def look_at_log(settings: Settings, console: Console) -> Iterator[Finding]:
         yield _finding(
             "error",
             "Asterisk writes no events to its log: manager debug is off",
-            "debug = on in [general] of manager.conf, and now: asterisk -rx 'manager set debug on'",
+            "set debug = on in [general] of manager.conf; to start at once: asterisk -rx 'manager set"
+            " debug on'",
         )
 
 
@@ -57,12 +58,13 @@ def _of_log(settings: Settings, path: Path) -> Iterator[Finding]:
         yield _finding("error", f"{path}: {error}")
         return
     if found:
-        yield _finding("ok", f"{path}: there are events in it")
+        yield _finding("ok", f"{path}: it contains events")
     else:
         yield _finding(
             "warning",
             f"{path}: no event in {'its last 64 MB' if size > MOST_READ else 'it'}",
-            "asterisk -rx 'manager set debug on', verbose(5) in logger.conf, and a manager session",
+            "check three things: asterisk -rx 'manager set debug on', verbose(5) in logger.conf, and a"
+            " manager session",
         )
 
 
@@ -85,13 +87,13 @@ def _has_event(settings: Settings, path: Path) -> bool:
 
 
 def look_at_spool(settings: Settings) -> Iterator[Finding]:
-    """Yield what is found about `[spool] directory`."""
+    """Yield the findings on `[spool] directory`."""
     options = settings.source_options
     directory: Path = options.directory
     if not directory.is_dir():
         yield _finding(
             "error",
-            f"{directory}: there is no such directory",
+            f"{directory}: no such directory",
             f"install -d -o {USER} -g {USER} -m 2770 {directory}",
         )
         return
@@ -104,18 +106,20 @@ def look_at_spool(settings: Settings) -> Iterator[Finding]:
     refused = len(list(bad.iterdir())) if bad.is_dir() else 0
     if refused:
         yield _finding(
-            "warning", f"{bad}: {counted(refused, 'file')} could not be used", "beside each is the reason"
+            "warning",
+            f"{bad}: {counted(refused, 'file')} could not be used",
+            "the file beside each one has the reason",
         )
 
 
 def unreadable_for(user: str, path: Path, wanted: int = os.R_OK) -> str | None:
-    """Return why a user cannot use a path, `None` if it can. As root it asks the kernel as that user."""
+    """Return why a user cannot access a path, `None` if it can. As root it asks the kernel as that user."""
     try:
         entry = pwd.getpwnam(user)
     except KeyError:
         entry = None
     if os.geteuid() != 0 or entry is None:
-        return None if os.access(path, wanted) else "this user may not use it"
+        return None if os.access(path, wanted) else "this user has no access"
     child = os.fork()
     if child == 0:
         try:
@@ -126,7 +130,7 @@ def unreadable_for(user: str, path: Path, wanted: int = os.R_OK) -> str | None:
         finally:
             os._exit(2)
     _, status = os.waitpid(child, 0)
-    return None if os.waitstatus_to_exitcode(status) == 0 else f"the user {user} may not use it"
+    return None if os.waitstatus_to_exitcode(status) == 0 else f"the user {user} has no access"
 
 
 def _finding(level: Level, text: str, advice: str = "") -> Finding:

@@ -1,4 +1,4 @@
-"""What the doctor finds, and how it is printed."""
+"""The findings of `amikafka doctor`, and how they are printed."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from amikafka_tail.model.humanize import counted
 Level = Literal["ok", "note", "warning", "error"]
 LEVELS: tuple[Level, ...] = ("ok", "note", "warning", "error")
 EXIT_CODES = {"ok": 0, "note": 0, "warning": 1, "error": 2}
-"""As monitoring plugins have them."""
+"""The exit codes of monitoring plugins."""
 INDENT = 11
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing that was looked at. `advice` is what to type or to change."""
+    """The result of one check. `advice` is what to type or to change."""
 
     level: Level
     part: str
-    """Where on the way: configuration, Asterisk, Kafka, ..."""
+    """Which part of the path: configuration, Asterisk, Kafka, ..."""
     text: str
     advice: str = ""
 
 
 def worst(findings: Iterable[Finding]) -> Level:
-    """Return the gravest level."""
+    """Return the most severe level."""
     return max((each.level for each in findings), key=LEVELS.index, default="ok")
 
 
 def lines(findings: Iterable[Finding], width: int) -> Iterator[str]:
-    """Yield what is printed, a heading for each part."""
+    """Yield the printed lines, with a heading for each part."""
     part = ""
     for each in findings:
         if each.part != part:
@@ -51,13 +51,13 @@ def summary(findings: list[Finding]) -> str:
     """Return the last line."""
     counts = {level: sum(each.level == level for each in findings) for level in LEVELS}
     if not counts["error"] and not counts["warning"]:
-        return "Nothing is wrong."
+        return "No problems found."
     found = [counted(counts[level], level) for level in ("error", "warning") if counts[level]]
     return f"{' and '.join(found)}."
 
 
 def as_json(findings: list[Finding]) -> dict[str, Any]:
-    """Return all of it for programs."""
+    """Return all findings for programs."""
     return {"worst": worst(findings), "findings": [asdict(each) for each in findings]}
 
 

@@ -1,4 +1,4 @@
-"""The way to Kafka: brokers, their own addresses, the topic, and a record there and back."""
+"""Checks Kafka: brokers, their advertised addresses, the topic, and a record sent and read back."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LATE_SECONDS = 1.0
 
 
 def look(settings: Settings, cluster: Cluster, record: Record | None) -> Iterator[Finding]:
-    """Yield what is found. With a `record`, one that is not wanted where the topic is not there."""
+    """Yield the findings. A `record` is sent and read back if the topic exists."""
     protocol = settings.properties.get("security.protocol", "plaintext")
     try:
         state = cluster.look(settings.topic)
@@ -37,9 +37,9 @@ def _of_addresses(state: ClusterState) -> Iterator[Finding]:
         if (reason := can_connect(node)) is not None:
             yield _finding(
                 "error",
-                f"broker {node.number} says that it is at {node}, and there is no way to it: {reason}",
-                "advertised.listeners in the broker's server.properties must be an address that can be"
-                " reached from here",
+                f"broker {node.number} advertises the address {node}, which cannot be reached: {reason}",
+                "set advertised.listeners in the broker's server.properties to an address that this machine"
+                " can reach",
             )
 
 
@@ -49,11 +49,11 @@ def _of_topic(settings: Settings, cluster: Cluster, state: ClusterState) -> Iter
         if state.topic_is_missing:
             yield _finding(
                 "error",
-                f'there is no topic "{topic}", or we may not see it',
-                "amikafka topic create; or [kafka] topic",
+                f'topic "{topic}" does not exist, or this user may not see it',
+                "create it: amikafka topic create; or correct [kafka] topic",
             )
         else:
-            yield _finding("error", f'topic "{topic}": {state.topic_problem}', "see the rights of this user")
+            yield _finding("error", f'topic "{topic}": {state.topic_problem}', "check the ACLs of this user")
         return
     parts = state.parts
     replicas = min(len(part.replicas) for part in parts)
@@ -63,21 +63,23 @@ def _of_topic(settings: Settings, cluster: Cluster, state: ClusterState) -> Iter
     if leaderless:
         yield _finding(
             "error",
-            f"partition {', '.join(map(str, leaderless))} has no leader: nothing can be written to it",
-            "see the brokers' logs",
+            f"partition {', '.join(map(str, leaderless))} has no leader and accepts no messages",
+            "check the brokers' logs",
         )
     behind = [part.number for part in parts if len(part.in_sync) < len(part.replicas)]
     if behind:
         yield _finding(
             "warning",
-            f"partition {', '.join(map(str, behind))} has fewer replicas in sync than it should",
-            "see that every broker runs",
+            f"partition {', '.join(map(str, behind))} has replicas that are not in sync",
+            "check that every broker is running",
         )
     if replicas == 1 and len(state.nodes) > 1:
         yield _finding(
             "warning",
-            "the topic has one replica: a broker that is away stops it, one that is broken loses it",
-            "create it with 3 replicas (amikafka topic create --replicas 3), or kafka-reassign-partitions.sh",
+            "the topic has one replica: if a broker is down, its partitions stop; if its disk fails, they"
+            " are lost",
+            "create it with 3 replicas (amikafka topic create --replicas 3), or use"
+            " kafka-reassign-partitions.sh",
         )
     yield from _of_settings(cluster.settings(topic), replicas, state)
 
@@ -88,20 +90,20 @@ def _of_settings(values: dict[str, str], replicas: int, state: ClusterState) -> 
     if in_sync > smallest:
         yield _finding(
             "error",
-            f"min.insync.replicas = {in_sync}, and there are {smallest} in sync: Kafka takes nothing",
-            "see that every broker runs",
+            f"min.insync.replicas = {in_sync}, but only {smallest} in sync: Kafka accepts no messages",
+            "check that every broker is running",
         )
     elif replicas > 2 and in_sync < 2 and "min.insync.replicas" in values:
         yield _finding(
             "note",
-            "min.insync.replicas = 1: what one broker alone has acknowledged is lost with it",
-            "min.insync.replicas = 2",
+            "min.insync.replicas = 1: a message that only one broker has is lost if that broker fails",
+            "set min.insync.replicas = 2",
         )
     if "compact" in values.get("cleanup.policy", "delete"):
         yield _finding(
             "warning",
-            "the topic is compacted: of all events with one key only the last is kept",
-            "cleanup.policy = delete",
+            "the topic is compacted: Kafka keeps only the last event of each key",
+            "set cleanup.policy = delete",
         )
     if (kept := values.get("retention.ms", "")).isdigit():
         yield _finding("ok", f"Kafka keeps events for {span(int(kept) / 1000)} (retention.ms)")
@@ -117,13 +119,13 @@ def _of_record(cluster: Cluster, record: Record, topic: str) -> Finding:
         same = cluster.read(topic, sent.partition, sent.offset) == record.value
     except ClusterError as error:
         text = f"a test record ({record.name}) was acknowledged: {where}; {error}"
-        return _finding("note", text, "only a consumer needs the right to read")
+        return _finding("note", text, "no action needed: only consumers need the right to read")
     if not same:
-        return _finding("error", f"another record than the one that was written stands at {where}")
+        return _finding("error", f"the record at {where} is not the one that was sent")
     text = f"a test record ({record.name}) was acknowledged and read back: {where}"
     if sent.seconds < LATE_SECONDS:
         return _finding("ok", text)
-    advice = "that is slow: try again; if it stays so, see the load of the brokers, and the way to them"
+    advice = "that is slow: try again; if it stays slow, check the load of the brokers and the network"
     return _finding("warning", text, advice)
 
 

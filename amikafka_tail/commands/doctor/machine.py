@@ -1,4 +1,4 @@
-"""What concerns this machine: the daemon, the journal's disk, the clock, plugins, versions."""
+"""Checks this machine: the daemon, the journal's disk, the clock, plugins, versions."""
 
 from __future__ import annotations
 
@@ -21,22 +21,24 @@ from amikafka_tail.plugins.registry import DISTRIBUTION, Registry
 
 PART = "This machine"
 _TIME_ERROR = 5
-"""What adjtimex(2) returns while nobody keeps the clock right."""
+"""What adjtimex(2) returns while the clock is not synchronized."""
 LITTLE_DISK = 1 << 30
 
 
 def look_at_daemon(snapshot: Snapshot | None, reason: str) -> Iterator[Finding]:
-    """Yield how the daemon is; `reason` says why there is no snapshot."""
+    """Yield the daemon's state; `reason` says why there is no snapshot."""
     if snapshot is None:
         yield _finding(
-            "warning", reason, "systemctl start amikafka; why it ended: journalctl -u amikafka -n 50"
+            "warning",
+            reason,
+            "to start it: systemctl start amikafka; to see why it stopped: journalctl -u amikafka -n 50",
         )
         return
     verdict = judge(snapshot)
-    # Its advice is to call the doctor, who is there already.
-    yield _finding("ok" if verdict.healthy else "error", f"the daemon runs: {verdict.state}")
+    # The verdict's advice is to run doctor, so leave it out.
+    yield _finding("ok" if verdict.healthy else "error", f"the daemon is running: {verdict.state}")
     for lost in verdict.lost:
-        yield _finding("warning", f"missing since it began: {lost}", "see docs/reliability.md")
+        yield _finding("warning", f"lost since the daemon started: {lost}", "see docs/reliability.md")
     if snapshot.version != __version__:
         yield _finding(
             "note",
@@ -46,44 +48,44 @@ def look_at_daemon(snapshot: Snapshot | None, reason: str) -> Iterator[Finding]:
 
 
 def look_at_disk(settings: Settings, snapshot: Snapshot | None) -> Iterator[Finding]:
-    """Yield whether the journal has room, and for how long."""
+    """Yield how much room the journal has, and for how long."""
     journal = settings.journal
     directory = journal.directory
     if not directory.exists():
-        yield _finding("note", f"{directory} is not there yet: the daemon makes it when it starts")
+        yield _finding("note", f"{directory} does not exist yet: the daemon creates it at the first start")
         return
     if (reason := unreadable_for(USER, directory, os.R_OK | os.W_OK | os.X_OK)) is not None:
         yield _finding("error", f"{directory}: {reason}", f"chown {USER}:{USER} {directory}")
     usage = shutil.disk_usage(directory)
-    text = f"{directory}: {size(usage.free)} free, the journal may have {size(journal.max_bytes)}"
+    text = f"{directory}: {size(usage.free)} free, the journal may use {size(journal.max_bytes)}"
     level: Level = "ok"
     advice = ""
     state = snapshot.journal if snapshot is not None else None
     if state is not None and state.hours_left is not None:
-        text += f": room for {span(state.hours_left * 3600)} without Kafka at the present rate"
+        text += f": room for {span(state.hours_left * 3600)} without Kafka at the current rate"
         if state.hours_left < LITTLE_HOURS:
-            level, advice = "warning", "a larger [journal] max_bytes, on a larger disk"
+            level, advice = "warning", "increase [journal] max_bytes, if the disk has room"
     if usage.free < min(journal.max_bytes, LITTLE_DISK):
-        level, advice = "warning", f"make room on the disk of {directory}, or lower [journal] max_bytes"
+        level, advice = "warning", f"free space on the disk of {directory}, or lower [journal] max_bytes"
     yield _finding(level, text, advice)
 
 
 def look_at_clock() -> Iterator[Finding]:
-    """Yield whether somebody keeps the clock right (adjtimex(2))."""
+    """Yield whether the clock is synchronized (adjtimex(2))."""
     libc = ctypes.CDLL(None, use_errno=True)
-    state = libc.adjtimex(ctypes.create_string_buffer(512))  # struct timex, all zero: only ask
+    state = libc.adjtimex(ctypes.create_string_buffer(512))  # struct timex, all zero: read only
     if state == _TIME_ERROR:
         yield _finding(
             "warning",
-            "nobody keeps this machine's clock right: the times of events may be wrong",
+            "this machine's clock is not synchronized: the times of events may be wrong",
             "apt install chrony, or timedatectl set-ntp true",
         )
     elif state >= 0:
-        yield _finding("ok", "the clock is kept right")
+        yield _finding("ok", "the clock is synchronized")
 
 
 def look_at_software(registry: Registry, problems: list[str]) -> Iterator[Finding]:
-    """Yield versions, and plugins that cannot be loaded."""
+    """Yield the versions, and the plugins that cannot be loaded."""
     for problem in problems:
         yield _finding("error", f"plugin: {problem}", "amikafka plugins shows what is loaded")
     others = sorted(
@@ -95,7 +97,7 @@ def look_at_software(registry: Registry, problems: list[str]) -> Iterator[Findin
     )
     accelerator = speedups.found()
     if accelerator.advice:
-        yield _finding("warning", f"{accelerator.reason}: events cost more CPU meanwhile", accelerator.advice)
+        yield _finding("warning", f"{accelerator.reason}: each event costs more CPU time", accelerator.advice)
     versions = f"amikafka {__version__}, {libraries()}, Python {platform.python_version()}"
     plugins = f"; plugins: {', '.join(others)}" if others else ""
     yield _finding("ok", f"{versions}; speedups: {accelerator}{plugins}")

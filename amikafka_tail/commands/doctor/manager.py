@@ -1,4 +1,4 @@
-"""The way from Asterisk, where the source is the manager interface."""
+"""Checks a source that reads the manager interface."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ CLASSES = frozenset(
 ) | frozenset(["cdr", "dialplan", "originate", "agi", "cc", "aoc", "test", "security", "message"])
 """The event classes of Asterisk 22 (main/manager.c, perms)."""
 SHORT_WRITETIMEOUT = 5000
-"""In ms. Asterisk's default, 100, cuts off a reader that a busy machine stops for a moment."""
+"""In ms. With Asterisk's default, 100, a short pause of a busy machine costs the connection."""
 
 
 def look(settings: Settings, source: LiveSource, console: Console, *, is_running: bool) -> Iterator[Finding]:
-    """Yield what is found. `is_running` says that the daemon has a connection of its own."""
+    """Yield the findings. `is_running` says that the daemon has a connection of its own."""
     document = files.load(settings.etc / "manager.conf")
     username = settings.source_options.username
     yield from _of_login(source, is_running=is_running)
@@ -36,7 +36,7 @@ def look(settings: Settings, source: LiveSource, console: Console, *, is_running
     if state is None:
         yield _finding(
             "note",
-            "Asterisk's console does not answer here (asterisk -rx): what follows is what its files say",
+            "Asterisk's console does not answer (asterisk -rx): the next findings come from its files",
         )
         yield from _of_files(document, settings.etc / "manager.conf")
     else:
@@ -52,8 +52,8 @@ def look(settings: Settings, source: LiveSource, console: Console, *, is_running
         if state.disabled_events:
             yield _finding(
                 "warning",
-                f"Asterisk itself sends no {', '.join(state.disabled_events)}",
-                f"disabledevents in [general] of {settings.etc}/manager.conf",
+                f"Asterisk does not send {', '.join(state.disabled_events)}",
+                f"see disabledevents in [general] of {settings.etc}/manager.conf",
             )
         yield from _of_rights(console(f"manager show user {username}") or "", username, settings.etc)
         yield _of_module(console("module show like app_ami_kafka") or "", settings)
@@ -65,14 +65,18 @@ def _of_login(source: LiveSource, *, is_running: bool) -> Iterator[Finding]:
         connection = source.connect()
     except LoginRefused as error:
         if is_running and isinstance(error, AlreadyLoggedIn):
-            yield _finding("ok", "the daemon is logged in, and the user may be so only once")
+            yield _finding("ok", "the daemon is logged in, and this user may have only one session")
             return
         yield _finding(
-            "error", str(error), "the log of Asterisk says why: asterisk -rx 'logger show channels'"
+            "error",
+            str(error),
+            "Asterisk's log has the reason; to find the log: asterisk -rx 'logger show channels'",
         )
         return
     except AmikafkaError as error:
-        advice = "see that Asterisk runs (systemctl status asterisk), and [manager] host and port"
+        advice = (
+            "check that Asterisk is running (systemctl status asterisk), and check [manager] host and port"
+        )
         yield _finding("error", str(error), advice)
         return
     connection.socket.close()
@@ -80,14 +84,14 @@ def _of_login(source: LiveSource, *, is_running: bool) -> Iterator[Finding]:
     yield _finding("ok", f"{connection.peer}: logged in{version}")
     if isinstance(connection, Filtered) and (pushed := connection.pushed).taken:
         lines = counted(pushed.wanted, "eventfilter line")
-        yield _finding("ok", f"Asterisk itself filters by {pushed.taken} of {lines} (push_filters)")
+        yield _finding("ok", f"Asterisk applies {pushed.taken} of {lines} (push_filters)")
     for warning in connection.warnings:
         text, _, advice = str(warning).partition(": ")
         yield _finding("warning", text, advice)
 
 
 def _of_files(document: Document, path: Path) -> Iterator[Finding]:
-    """What `manager show settings` would have said, as far as the files tell."""
+    """Check in the files what `manager show settings` would have said."""
     if document.problems and not document.sections:
         yield _finding("note", f"{path}: {document.problems[0].message}")
         return
@@ -102,11 +106,11 @@ def _of_files(document: Document, path: Path) -> Iterator[Finding]:
 
 def _of_timestamps(etc: Path, *, enabled: bool) -> Finding:
     if enabled:
-        return _finding("ok", "events have Asterisk's own time (timestampevents)")
+        return _finding("ok", "events carry Asterisk's own timestamp (timestampevents)")
     return _finding(
         "note",
-        "events have no time of Asterisk's: a message's timestamp is when the event came here",
-        f"timestampevents = yes in [general] of {etc}/manager.conf",
+        "events carry no timestamp of Asterisk's own: messages get the time of arrival",
+        f"set timestampevents = yes in [general] of {etc}/manager.conf",
     )
 
 
@@ -115,9 +119,9 @@ def _of_variables(settings: Settings, variables: tuple[str, ...]) -> Iterator[Fi
     if len(variables) > 1 and settings.format == "json" and duplicates == "last":
         yield _finding(
             "warning",
-            f"each event has a line ChanVariable for each of {len(variables)} channel variables"
-            f" ({', '.join(variables)}), and of a line that repeats JSON has the last only",
-            "[json] duplicates = list publishes all of them",
+            f"each event repeats the line ChanVariable for {len(variables)} channel variables"
+            f" ({', '.join(variables)}), and the JSON has only the last of a repeated line",
+            "to publish all of them: [json] duplicates = list",
         )
 
 
@@ -126,21 +130,21 @@ def _of_rights(output: str, username: str, etc: Path) -> Iterator[Finding]:
     if rights is None:
         yield _finding(
             "error",
-            f'Asterisk knows no manager user "{username}"',
-            f"make a section [{username}] in {etc}/manager.conf, with secret, read = all, write = reporting,"
+            f'Asterisk has no manager user "{username}"',
+            f"add a section [{username}] to {etc}/manager.conf, with secret, read = all, write = reporting,"
             " then: asterisk -rx 'manager reload'",
         )
         return
     missing = sorted(CLASSES - rights)
     if not missing or "all" in rights:
-        yield _finding("ok", f"{username} may read every class of events")
+        yield _finding("ok", f"{username} may read all event classes")
         return
     level: Level = "error" if len(missing) == len(CLASSES) else "warning"
     yield _finding(
         level,
-        f"{username} may not read events of the class {', '.join(missing)}: they are not published",
-        f"read = all in [{username}] of manager.conf, then: asterisk -rx 'manager reload'; where that is"
-        " meant, nothing is to be done",
+        f"{username} may not read the event classes {', '.join(missing)}: these events are not published",
+        f"set read = all in [{username}] of manager.conf, then: asterisk -rx 'manager reload'; if that is"
+        " intended, no action is needed",
     )
 
 
@@ -149,20 +153,20 @@ def _of_module(output: str, settings: Settings) -> Finding:
         if settings.path.name != MODULE_FILE:
             return _finding(
                 "note",
-                f"the module app_ami_kafka is loaded, too, and publishes what {MODULE_FILE} says",
-                "to see whether both publish the same: amikafka compare",
+                f"the module app_ami_kafka is also loaded, and publishes as {MODULE_FILE} says",
+                "to check that both publish the same: amikafka compare",
             )
         return _finding(
             "warning",
-            f"the module app_ami_kafka is loaded, too: every event is twice on {settings.topic}",
-            "asterisk -rx 'module unload app_ami_kafka.so', and noload = app_ami_kafka.so in modules.conf;"
-            " to compare both first: amikafka compare",
+            f"the module app_ami_kafka is also loaded: every event is on {settings.topic} twice",
+            "unload it: asterisk -rx 'module unload app_ami_kafka.so', and noload = app_ami_kafka.so in"
+            " modules.conf; to compare both first: amikafka compare",
         )
-    return _finding("ok", "the module app_ami_kafka is not loaded: nobody else publishes the events")
+    return _finding("ok", "the module app_ami_kafka is not loaded: nothing else publishes the events")
 
 
 def _of_user(document: Document, username: str, path: Path) -> Iterator[Finding]:
-    """What only the file says of a manager user."""
+    """Check the options of a manager user that only the file has."""
     sections = document.named(username)
     if not sections:
         return
@@ -172,18 +176,18 @@ def _of_user(document: Document, username: str, path: Path) -> Iterator[Finding]
     if milliseconds < SHORT_WRITETIMEOUT:
         yield _finding(
             "warning",
-            f"{path}: [{username}] has writetimeout = {milliseconds} (ms): Asterisk cuts the connection when"
-            " this machine is busy for that long, and what it does until the next one is lost",
-            "writetimeout = 60000, then: asterisk -rx 'manager reload', and systemctl restart amikafka",
+            f"{path}: [{username}] has writetimeout = {milliseconds} (ms): if this machine is busy for that"
+            " long, Asterisk closes the connection, and events are lost until the next login",
+            "set writetimeout = 60000, then: asterisk -rx 'manager reload', and systemctl restart amikafka",
         )
     else:
-        yield _finding("ok", f"Asterisk waits {milliseconds / 1000:g} s for us (writetimeout)")
+        yield _finding("ok", f"Asterisk waits up to {milliseconds / 1000:g} s for amikafka (writetimeout)")
     names = [line.name for section in sections for line in section.lines]
     if filters := sum(name.startswith("eventfilter") for name in names):
         yield _finding(
             "note",
-            f"{path}: [{username}] has {counted(filters, 'eventfilter line')}: what Asterisk keeps back by"
-            " them never comes here",
+            f"{path}: [{username}] has {counted(filters, 'eventfilter line')}: Asterisk does not send the"
+            " events that they exclude",
         )
 
 

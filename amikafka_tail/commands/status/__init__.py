@@ -1,1 +1,1 @@
-"""`amikafka status` and `amikafka top`: screens made of what the daemon says."""
+"""`amikafka status` and `amikafka top`: the daemon's state on a screen."""

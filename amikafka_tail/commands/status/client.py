@@ -1,4 +1,4 @@
-"""Asks the daemon how it is."""
+"""Reads a snapshot from the daemon's status socket."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RUN = Path("/run")
 
 
 def socket_path(configuration: Path, environment: Mapping[str, str]) -> Path:
-    """Return where the daemon of a configuration listens."""
+    """Return the path of the status socket of a configuration's daemon."""
     if (directory := runtime_directory(environment)) is not None:
         return directory / NAME
     instance = instance_of(configuration)
@@ -25,9 +25,9 @@ def socket_path(configuration: Path, environment: Mapping[str, str]) -> Path:
 
 
 def ask(path: Path) -> Snapshot:
-    """Return how the daemon is. Blocks for some seconds at most.
+    """Return the daemon's snapshot. Blocks for some seconds at most.
 
-    Raises `NotRunning`, `NobodyListens` where there is no daemon at all.
+    Raises `NotRunning`; `NobodyListens` if there is no daemon at all.
     """
     data = b""
     try:
@@ -37,10 +37,10 @@ def ask(path: Path) -> Snapshot:
             while received := connection.recv(1 << 16):
                 data += received
     except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
-        raise NobodyListens(f"the daemon is not running (nobody listens at {path})") from None
+        raise NobodyListens(f"the daemon is not running (nothing listens on {path})") from None
     except PermissionError:
         raise NotRunning(
-            f"{path}: permission denied: use sudo, or become a member of the group amikafka",
+            f"{path}: permission denied: use sudo, or join the group amikafka",
             exit_code=os.EX_NOPERM,
         ) from None
     except OSError as error:
@@ -51,4 +51,4 @@ def ask(path: Path) -> Snapshot:
             raise NotRunning(str(values["problem"]))
         return Snapshot.from_json(values)
     except (ValueError, KeyError, TypeError) as error:
-        raise NotRunning(f"{path}: what answered is no amikafka of this version") from error
+        raise NotRunning(f"{path}: the answer is not from an amikafka of this version") from error

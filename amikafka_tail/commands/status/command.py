@@ -1,4 +1,4 @@
-"""The commands that ask the running daemon: `amikafka status` and `amikafka top`."""
+"""The commands that query the running daemon: `amikafka status` and `amikafka top`."""
 
 from __future__ import annotations
 
@@ -22,26 +22,33 @@ from amikafka_tail.plugins import loader
 
 AddCommand = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]
 PROBLEM = 1
-"""Exit code of `status` where something is wrong."""
+"""Exit code of `status` if something is wrong."""
 
 
 def add_to(add: AddCommand, add_configuration: Callable[[argparse.ArgumentParser], None]) -> None:
     """Add the commands to the command line."""
-    showing = add("status", status, "say how the running daemon is; exit 0, 1 for a problem, 69 if none runs")
-    showing.add_argument("--json", action="store_true", help="everything that is known, as one JSON object")
-    watching = add("top", top, "watch the running daemon")
+    showing = add(
+        "status",
+        status,
+        "show the state of the running daemon; exit 0, 1 for a problem, 69 if it is not running",
+    )
+    showing.add_argument("--json", action="store_true", help="the whole state as one JSON object")
+    watching = add("top", top, "show the state of the running daemon, live")
     watching.add_argument(
-        "--interval", type=float, default=1.0, metavar="SECONDS", help="how often to look (default: 1)"
+        "--interval", type=float, default=1.0, metavar="SECONDS", help="refresh interval (default: 1)"
     )
     for each in (showing, watching):
         add_configuration(each)
         each.add_argument(
-            "--socket", type=Path, metavar="PATH", help="the daemon's socket, where it is not the usual one"
+            "--socket",
+            type=Path,
+            metavar="PATH",
+            help="the daemon's status socket (default: derived from FILE)",
         )
 
 
 def status(options: argparse.Namespace) -> int:
-    """Print how the daemon is."""
+    """Print the daemon's state."""
     try:
         snapshot = ask(options)
     except NotRunning as error:
@@ -62,7 +69,7 @@ def status(options: argparse.Namespace) -> int:
 
 
 def top(options: argparse.Namespace) -> int:
-    """Watch the daemon until told to end."""
+    """Show the daemon's state until a key ends it."""
     if not (sys.stdout.isatty() and sys.stdin.isatty()):
         raise UsageError("top needs a terminal; amikafka status prints the same once")
     try:
@@ -74,7 +81,7 @@ def top(options: argparse.Namespace) -> int:
 
 
 def ask(options: argparse.Namespace) -> Snapshot:
-    """Return how the daemon is that the options mean. Raises `NotRunning`."""
+    """Return the snapshot of the daemon that the options select. Raises `NotRunning`."""
     missed: list[NobodyListens] = []
     for path in _paths(options):
         try:
@@ -85,7 +92,7 @@ def ask(options: argparse.Namespace) -> Snapshot:
 
 
 def _paths(options: argparse.Namespace) -> Iterator[Path]:
-    """Yield where the daemon may listen. One that a person has started has no runtime directory."""
+    """Yield where the daemon may listen. Without systemd it has no runtime directory."""
     if options.socket is not None:
         yield options.socket
         return
@@ -103,14 +110,14 @@ def _journal_directory(options: argparse.Namespace) -> Path | None:
 
 
 def _left_behind(options: argparse.Namespace) -> Iterator[str]:
-    """Say what a daemon that does not run has not delivered, and what to do."""
+    """Yield what a stopped daemon has not delivered, and what to do."""
     directory = _journal_directory(options)
     if directory is None:
         file = options.configuration
-        yield f"{file} cannot be read, or is wrong: amikafka check"
+        yield f"{file} is unreadable or wrong: amikafka check"
     else:
         yield from _undelivered(directory)
-    yield "start it: systemctl start amikafka; why it ended: journalctl -u amikafka -n 50"
+    yield "to start it: systemctl start amikafka; to see why it stopped: journalctl -u amikafka -n 50"
 
 
 def _undelivered(directory: Path) -> Iterator[str]:
@@ -123,4 +130,4 @@ def _undelivered(directory: Path) -> Iterator[str]:
     except (AmikafkaError, OSError, ValueError):
         return
     if behind > 0:
-        yield f"{size(behind)} in {directory}/journal are not delivered; they are when it runs again"
+        yield f"{size(behind)} in {directory}/journal not delivered yet; they will be after the next start"

@@ -29,7 +29,7 @@ def status(snapshot: Snapshot, width: int = WIDTH) -> Iterator[str]:
 
 
 def summary(snapshot: Snapshot, verdict: Verdict, width: int = WIDTH) -> Iterator[str]:
-    """Yield the answers, and how each part is."""
+    """Yield the verdict and the state of each part."""
     up = span((snapshot.at_ms - snapshot.began_ms) / 1000)
     yield f"amikafka {snapshot.version}, process {snapshot.pid}, up for {up}"
     yield ""
@@ -43,7 +43,7 @@ def summary(snapshot: Snapshot, verdict: Verdict, width: int = WIDTH) -> Iterato
     text = f"{counted(lag.events, 'event')}, {size(lag.bytes)}, {span(lag.seconds)}" if lag.bytes else "none"
     yield from _labelled("lag", text, width)
     events = snapshot.events
-    again = " (some of them again)" if snapshot.kafka.rewinds else ""
+    again = " (some more than once)" if snapshot.kafka.rewinds else ""
     yield from _labelled(
         "events",
         f"in {rate(events.read_per_second)}, out {rate(events.delivered_per_second)};"
@@ -74,8 +74,8 @@ def _is_old(snapshot: Snapshot, at_ms: int) -> bool:
 
 def _source(snapshot: Snapshot) -> str:
     source = snapshot.source
-    # The state has been said in full, above.
-    text = f"{source.name}: {printable(source.state) if source.healthy else 'nothing comes in'}"
+    # The first lines have the full state.
+    text = f"{source.name}: {printable(source.state) if source.healthy else 'no events are coming in'}"
     if source.peer and source.healthy:
         text += f" to {source.peer}"
     if source.asterisk_version:
@@ -83,13 +83,13 @@ def _source(snapshot: Snapshot) -> str:
     if source.system_name:
         text += f", {printable(source.system_name)}"
     if source.pushed_filters:
-        text += f", which filters by {counted(source.pushed_filters, 'eventfilter line')}"
+        text += f", filtering by {counted(source.pushed_filters, 'eventfilter line')}"
     return text
 
 
 def _kafka(snapshot: Snapshot) -> str:
     kafka = snapshot.kafka
-    text = f"{kafka.state} ({snapshot.topic})" if kafka.healthy else f"takes nothing ({snapshot.topic})"
+    text = f"{kafka.state} ({snapshot.topic})" if kafka.healthy else f"accepts no messages ({snapshot.topic})"
     if kafka.brokers:
         up = sum(broker.state == "UP" for broker in kafka.brokers)
         text += f"; {up} of {counted(len(kafka.brokers), 'broker')} connected"

@@ -47,10 +47,10 @@ def watch(ask: Callable[[], Snapshot], interval: float) -> None:
 
 
 def page(now: Snapshot, before: Snapshot | None, width: int, height: int) -> Group:
-    """Return the screen. `before` is the look before, for the rates."""
+    """Return the screen. `before` is the previous snapshot, for the rates."""
     verdict = judge(now)
     lines = [_coloured(line, healthy=verdict.healthy) for line in screen.summary(now, verdict, width - 1)]
-    # A line each: whole, old warnings would leave no room for the events.
+    # One line each: wrapped, old warnings would leave no room for the events.
     said = [
         Text(line, "dim", no_wrap=True, overflow="ellipsis") for line in screen.said(now, ENDLESS, MOST_SAID)
     ]
@@ -62,7 +62,7 @@ def page(now: Snapshot, before: Snapshot | None, width: int, height: int) -> Gro
 
 
 def _kinds(now: Snapshot, before: Snapshot | None, most: int) -> Table:
-    """Return the events by name, those that come most often at present first."""
+    """Return the events by name, those with the highest current rate first."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("event", no_wrap=True, max_width=34)
     table.add_column("category", no_wrap=True, max_width=20)
@@ -91,12 +91,12 @@ def _coloured(line: str, *, healthy: bool) -> Text:
 
 
 def _without_daemon(text: str) -> Group:
-    return Group(Text(text, "bold red"), Text("looking again ...  q: quit", "dim"))
+    return Group(Text(text, "bold red"), Text("retrying ...  q: quit", "dim"))
 
 
 @contextlib.contextmanager
 def _keys() -> Iterator[Callable[[float], bool]]:
-    """Give a function that waits so many seconds and tells whether a key that ends was pressed."""
+    """Give a function that waits for some seconds and returns whether a quit key was pressed."""
     descriptor = sys.stdin.fileno()
     saved = termios.tcgetattr(descriptor)
 

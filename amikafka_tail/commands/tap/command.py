@@ -32,14 +32,14 @@ from amikafka_tail.plugins.registry import Registry
 from amikafka_tail.sources.logs import LogOptions
 
 EPOCH = "tap"
-"""What stands for the journal's name where messages say the ids of their events."""
-AS_ROOT = "tap logs in as the daemon does, and has to read the same secret: run it as root (sudo)"
+"""Stands for the journal's name in the ids of events."""
+AS_ROOT = "tap logs in like the daemon and needs to read the same secret: run it as root (sudo)"
 
 
 def add_to(add: AddCommand, add_configuration: Callable[[argparse.ArgumentParser], None]) -> None:
     """Add the command to the command line."""
     tapping = add(
-        "tap", tap, "show live events as they would be published; asks neither Kafka nor the daemon"
+        "tap", tap, "show live events as they would be published; needs neither Kafka nor the daemon"
     )
     add_configuration(tapping)
     tapping.add_argument(
@@ -48,40 +48,42 @@ def add_to(add: AddCommand, add_configuration: Callable[[argparse.ArgumentParser
         action="append",
         default=[],
         metavar="NAME",
-        help="only events of this name; several times: of one of these names",
+        help="only events with this name; repeat it for several names",
     )
     tapping.add_argument(
-        "-a", "--all", action="store_true", help="also what the configured filters keep back"
+        "-a", "--all", action="store_true", help="also show events that the configured filters exclude"
     )
-    tapping.add_argument("-n", "--count", type=_count, metavar="N", help="end after N events")
+    tapping.add_argument("-n", "--count", type=_count, metavar="N", help="stop after N events")
     tapping.add_argument(
-        "-l", "--long", action="store_true", help="all that the message says, not a line of the main fields"
+        "-l", "--long", action="store_true", help="show the whole message, not one line with the main fields"
     )
-    tapping.add_argument("--headers", action="store_true", help="the message's headers, too")
-    tapping.add_argument("--json", action="store_true", help="each message as a line of JSON, as replay does")
+    tapping.add_argument("--headers", action="store_true", help="also show the message's headers")
+    tapping.add_argument(
+        "--json", action="store_true", help="print each message as a line of JSON, like replay"
+    )
     tapping.add_argument(
         "--color",
         choices=["auto", "always", "never"],
         default="auto",
-        help="colour: auto is on a terminal, unless NO_COLOR is set (default: auto)",
+        help="use colour; auto: on a terminal, unless NO_COLOR is set (default: auto)",
     )
     tapping.add_argument(
         "filter",
         nargs="*",
         metavar="FILTER",
-        help="only events that pass, as in manager.conf: a regular expression, !EXPRESSION,"
-        " or 'eventfilter(name(Hangup))='; several are one list of eventfilter lines",
+        help="only events that pass this eventfilter, as in manager.conf: a regular expression, !EXPRESSION,"
+        " or 'eventfilter(name(Hangup))='; several form one list of eventfilter lines",
     )
 
 
 def _count(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f'"{text}" is no number from 1 on')
+        raise argparse.ArgumentTypeError(f'"{text}" is not a number of 1 or more')
     return int(text)
 
 
 def tap(options: argparse.Namespace) -> int:
-    """Show events until told to end."""
+    """Show events until a signal or the count ends it."""
     chosen = selection.filters(options.filter, options.event)
     registry = loader.load()
     configuration = _settings(options.configuration, registry)
@@ -113,7 +115,7 @@ def tap(options: argparse.Namespace) -> int:
 
 
 def in_colour(when: str, out: TextIO, environment: Mapping[str, str]) -> bool:
-    """Tell whether to print in colour. What the command line says counts more than NO_COLOR."""
+    """Return whether to print in colour. The command line overrides NO_COLOR."""
     if when != "auto":
         return when == "always"
     return out.isatty() and not environment.get("NO_COLOR") and environment.get("TERM") != "dumb"
@@ -138,15 +140,15 @@ def _follow(tap: Tap, configuration: Settings, registry: Registry) -> None:
     elif isinstance(source, ReplayableSource) and isinstance(options, LogOptions):
         tap.files(source, options, build_source.identify_log(configuration))
     else:
-        advice = "amikafka replay --from eventlog --to - FILE shows what would be published of a file"
+        advice = "to see what would be published from a file: amikafka replay --from eventlog --to - FILE"
         raise UsageError(
-            f"the source {configuration.source} cannot be watched: only the daemon may take files from it;"
+            f"tap does not work with the source {configuration.source}: only the daemon may take its files;"
             f" {for_configuration(advice, configuration.path)}"
         )
 
 
 def _settings(path: Path, registry: Registry) -> Settings:
-    """Load the configuration. Raises `NotPermitted` where this user may not read all of it."""
+    """Load the configuration. Raises `NotPermitted` if this user may not read all of it."""
     try:
         return settings.load(path, registry)
     except PermissionError as error:
@@ -164,27 +166,27 @@ def _is_closed(file: Path | None) -> bool:
 
 
 def _refuse_to_be_the_only_one(configuration: Settings) -> None:
-    """Raise `LoginRefused` where the daemon could not log in as long as we are: it comes first."""
+    """Raise `LoginRefused` if our login would keep the daemon from logging in."""
     if configuration.source != "manager":
         return
     username = configuration.source_options.username
     user = manager_conf.find_user(files.load(configuration.etc / "manager.conf"), username)
     if not user.several_logins:
         raise LoginRefused(
-            f"the manager user {username} may be logged in only once, and that once is the daemon's."
+            f"the manager user {username} may have only one session, and the daemon needs it."
             f" {_for_several(configuration)}"
         )
 
 
 def _for_several(configuration: Settings) -> str:
     return (
-        "tap needs a session of its own: set allowmultiplelogin = yes in the user's section of"
-        f" {configuration.etc}/manager.conf or what it includes, then: asterisk -rx 'manager reload'"
+        "tap needs its own session: set allowmultiplelogin = yes in the user's section of"
+        f" {configuration.etc}/manager.conf or a file it includes, then: asterisk -rx 'manager reload'"
     )
 
 
 def _output(*, utf_8: bool) -> TextIO:
-    """Return standard output, flushed only when it is told to. What a terminal cannot show is escaped."""
+    """Return standard output without line buffering. What its encoding lacks is escaped."""
     out = sys.stdout
     if isinstance(out, io.TextIOWrapper):
         encoding = "utf-8" if utf_8 else out.encoding
@@ -194,9 +196,9 @@ def _output(*, utf_8: bool) -> TextIO:
 
 def _sum_up(tap: Tap, printer: Printer) -> None:
     counters = tap.counters
-    parts = [f"{counted(counters.events, 'event')} came", f"{printer.printed:,} shown"]
+    parts = [f"{counted(counters.events, 'event')} received", f"{printer.printed:,} shown"]
     if counters.filtered:
-        parts.append(f"{counters.filtered:,} kept back by filters")
+        parts.append(f"{counters.filtered:,} excluded by filters")
     if tap.unprinted:
-        parts.append(f"{size(tap.unprinted)} passed over")
+        parts.append(f"{size(tap.unprinted)} skipped")
     print(f"amikafka: {', '.join(parts)}", file=sys.stderr)

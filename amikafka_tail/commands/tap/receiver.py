@@ -1,4 +1,4 @@
-"""Receives what a live source sends, in a thread: Asterisk never waits for whoever reads the output."""
+"""Receives from a live source in a thread, so that Asterisk never waits for the reader of the output."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from amikafka_tail.model.live_source import Connection
 
 RECEIVE_BYTES = 65536
 LAST_SECONDS = 5.0
-"""How long the thread may take to end; it only ever waits for the socket."""
+"""How long the thread may take to end; it only waits for the socket."""
 
 
 @contextlib.contextmanager
 def received(connection: Connection, window: Window) -> Iterator[None]:
-    """Put into the window what comes on a connection, and keep that alive; close it at the end."""
+    """Receive from a connection into the window, and keep it alive; close it at the end."""
     thread = threading.Thread(target=_receive, args=(connection, window), name="receive", daemon=True)
     thread.start()
     try:
         yield
     finally:
         with contextlib.suppress(OSError):
-            # Not what an SSLSocket makes of it, which is not for two threads.
+            # Not SSLSocket.shutdown, which must not run in two threads.
             socket.socket.shutdown(connection.socket, socket.SHUT_RDWR)
         thread.join(LAST_SECONDS)
         connection.socket.close()
@@ -44,11 +44,11 @@ def _receive(connection: Connection, window: Window) -> None:
 
 
 def _next(connection: Connection) -> bytes:
-    """Return what comes next, nothing where that is half a TLS record. Blocks.
+    """Return the next bytes, none if only half a TLS record has arrived. Blocks.
 
-    Raises `SourceDisconnected`, also where nothing comes for so long that Asterisk cannot be there.
+    Raises `SourceDisconnected`, also if Asterisk does not answer a Ping in time.
     """
-    # What OpenSSL has decrypted does not show in the socket.
+    # select does not see what OpenSSL has decrypted already.
     if data := _taken(connection):
         return data
     if not _has_come(connection, connection.keepalive):
@@ -56,7 +56,7 @@ def _next(connection: Connection) -> bytes:
             connection.socket.send(connection.ping)
         if not _has_come(connection, connection.timeout):
             seconds = connection.keepalive + connection.timeout
-            raise SourceDisconnected(f"Asterisk does not answer: nothing for {seconds:.0f} s")
+            raise SourceDisconnected(f"Asterisk does not answer: nothing received for {seconds:.0f} s")
     return _taken(connection)
 
 
@@ -70,7 +70,7 @@ def _taken(connection: Connection) -> bytes:
 
 @contextlib.contextmanager
 def _without_waiting() -> Iterator[None]:
-    """Pass over what would have to wait. Raises `SourceDisconnected` for a connection that broke."""
+    """Ignore an operation that would block. Raises `SourceDisconnected` for a broken connection."""
     try:
         yield
     except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):

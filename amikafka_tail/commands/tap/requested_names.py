@@ -1,4 +1,4 @@
-"""Which of the names that were asked for do not come: a name that is misspelt must not be a silence."""
+"""Reports requested event names that do not arrive, so that a misspelt name is noticed."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from amikafka_tail.delivery.messages import Messages
 from amikafka_tail.model.event import Event
 
 PATIENCE = 10.0
-"""Seconds from the first event of any name until what has not come is said."""
+"""Seconds from the first event of any name until a missing name is reported."""
 ALIKE, MOST_WRONG = 0.81, 2
-"""How much like another a misspelt name is at least, and how many letters at most are not in both.
+"""How similar a misspelt name must be, and how many letters at most may not be in both.
 
-DialBegin and DialEnd, Hold and Unhold, MusicOnHoldStart and MusicOnHoldStop are less alike.
+DialBegin and DialEnd, Hold and Unhold, MusicOnHoldStart and MusicOnHoldStop are less similar.
 """
 MOST_NAMES = 1000
 MOST_SAID = 8
 
 
 class RequestedNames:
-    """The names that were asked for, and all that come."""
+    """The requested names, and all names that arrive."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self._missing = {name.lower(): name for name in names}
@@ -32,7 +32,7 @@ class RequestedNames:
         self._since: float | None = None
 
     def over(self, messages: Messages) -> Messages:
-        """Return the same messages, with a look at each event before and behind the filters."""
+        """Return the same messages, noting each event's name before and after the filters."""
         choose, came, missing = messages.choose, self._came, self._missing
 
         def noting(event: Event) -> Event | None:
@@ -47,7 +47,7 @@ class RequestedNames:
         return dataclasses.replace(messages, choose=noting)
 
     def remarks(self, now: float) -> list[str]:
-        """Return what is to be said of names that have not come: once, and soon where another may be meant.
+        """Return a remark for each name that has not arrived: once, and earlier if it looks misspelt.
 
         `now` is in monotonic seconds.
         """
@@ -64,7 +64,7 @@ class RequestedNames:
         return [self._remark(self._missing.pop(key), found[key]) for key in due]
 
     def _like(self, wanted: str) -> str | None:
-        """Return the name that came and is most like one that did not."""
+        """Return the received name that is most similar to a missing one."""
         known = {name.lower(): name for name in self._came}
         if wanted in known:
             return None
@@ -76,9 +76,9 @@ class RequestedNames:
 
     def _remark(self, name: str, alike: str | None) -> str:
         if name.lower() in (each.lower() for each in self._came):
-            return f'"{name}" comes and filters keep it back; --all passes over those of the configuration'
+            return f'"{name}" arrives but filters exclude it; --all ignores the configured filters'
         others = [harmless(each) for each, _ in self._came.most_common(MOST_SAID)]
         more = len(self._came) - len(others)
         hint = f' (did you mean "{harmless(alike)}"?)' if alike else ""
         said = ", ".join(others) + (f" and {more} more" if more else "")
-        return f'no event "{name}" has come yet{hint}; those that came: {said}'
+        return f'no event "{name}" received yet{hint}; received so far: {said}'

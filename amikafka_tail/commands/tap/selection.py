@@ -1,4 +1,4 @@
-"""Which events are shown: the filters of the command line, in the words of manager.conf."""
+"""Selects the events to show: the command line's filters, in the syntax of manager.conf."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _CRITERIA = re.compile(r"\s*!?\(?(action|name|header|method)\(")
 
 
 def filters(texts: Sequence[str], names: Sequence[str]) -> list[tuple[str, Filter]]:
-    """Make the filters that an event has to pass, all of them.
+    """Make the filters. An event must pass all of them.
 
-    `texts` are the lines `eventfilter(...) = PATTERN` of manager.conf, or what stands behind `eventfilter =`,
-    a regular expression, perhaps with a `!` in front; together they mean what they mean there. `names` are
-    names of events, of which an event must have one, in capitals or not. Raises `UsageError`.
+    Each text is a line `eventfilter(...) = PATTERN` of manager.conf, or the part after `eventfilter =`: a
+    regular expression with an optional `!` in front. Together they mean the same as in manager.conf. If there
+    are `names`, an event must have one of them, in any case. Raises `UsageError`.
     """
     made: list[tuple[str, Filter]] = []
     if names:
@@ -50,8 +50,8 @@ def _line(text: str) -> FilterLine:
         raise UsageError(f'the filter "{text}": {error}') from error
     if found is None and _CRITERIA.match(text):
         raise UsageError(
-            f'the filter "{text}" is a regular expression over the whole event; with options it is'
-            f' written as in manager.conf: "eventfilter(name(Hangup))=",'
+            f'the filter "{text}" would be a regular expression over the whole event; write options'
+            f' as in manager.conf: "eventfilter(name(Hangup))=",'
             ' "eventfilter(header(Channel),method(starts_with))=PJSIP/"'
         )
     return line

@@ -1,4 +1,4 @@
-"""Shows what a source gives from now on: through the daemon's own pipeline, with a printer at its end."""
+"""Shows the live events of a source: the daemon's own pipeline with a printer at its end."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ from amikafka_tail.model.replayable_source import Reader, ReplayableSource
 from amikafka_tail.sources.logs import LogOptions
 
 LOOK_SECONDS = 0.1
-"""How often files are looked at, and a plugin that has to wait is called again."""
+"""How often to look at files, and to call a waiting plugin again."""
 READER_SECONDS = 0.5
-"""How often to see whether somebody still reads the output."""
+"""How often to check that somebody still reads the output."""
 LONGEST_RETRY = 5.0
-"""Seconds between two attempts to connect again at most: somebody is waiting for it."""
+"""Seconds between two attempts to reconnect at most: a person is waiting."""
 
 log = logging.getLogger("amikafka.tap")
 
 
 class _Unkept(DeadLetters):
-    """Keeps nothing: the log says what cannot be published, and keeping it is the daemon's part."""
+    """Keeps nothing: the log reports what cannot be published, and keeping it is the daemon's job."""
 
     def __init__(self) -> None:
         super().__init__(Path(os.devnull))
@@ -52,25 +52,25 @@ class _Unkept(DeadLetters):
 
 
 class Tap:
-    """Shows messages through a printer on `out` until that is done, or nobody reads there any more.
+    """Shows messages through a printer on `out` until the printer is done or nobody reads the output.
 
-    Says which of the `wanted` events do not come.
-    Gaps are not shown: what the daemon missed only the daemon knows.
+    Reports which of the `wanted` events do not arrive. Gaps are not shown: only the daemon knows what the
+    daemon missed.
     """
 
     def __init__(self, messages: Messages, printer: Printer, out: TextIO, wanted: RequestedNames) -> None:
         self.counters = Counters()
         self.unprinted = 0
-        """Bytes that came faster than they could be printed."""
+        """Bytes that arrived faster than they could be printed."""
         self._messages = wanted.over(dataclasses.replace(messages, gap_events=False))
         self._wanted = wanted
         self._printer = printer
         self._out = out
 
     def live(self, source: LiveSource, identify: Callable[[Connection], Identity]) -> None:
-        """Show what comes on a connection of our own, and connect again when that is lost. Blocks.
+        """Show the events of our own connection, and reconnect when it is lost. Blocks.
 
-        Raises `SourceDisconnected` where the first attempt fails, `LoginRefused` at each.
+        Raises `SourceDisconnected` if the first attempt fails, `LoginRefused` if any attempt is refused.
         """
         connection = source.connect()
         while True:
@@ -83,17 +83,17 @@ class Tap:
             if self._printer.is_done:
                 return
             lost_at = time.monotonic()
-            log.warning("lost the connection to Asterisk: %s; connecting again", window.ended)
+            log.warning("lost the connection to Asterisk: %s; reconnecting", window.ended)
             connection = self._connected_again(source)
             seconds = time.monotonic() - lost_at
-            log.warning("there was no connection for %.1f s: what happened meanwhile is not shown", seconds)
+            log.warning("reconnected after %.1f s: events in that time are not shown", seconds)
 
     def files(
         self, source: ReplayableSource, options: LogOptions, identify: Callable[[str, str], Identity]
     ) -> None:
-        """Show what is written to logs from now on: `options` begin at their ends. Blocks.
+        """Show new events in log files: `options` start at the ends of the files. Blocks.
 
-        Raises `InputError` where none of them can be read.
+        Raises `InputError` if no file can be read.
         """
         remarks = source.remarks()
         names = [name for pattern in options.path for name in glob.glob(pattern)]  # noqa: PTH207, absolute
@@ -107,7 +107,7 @@ class Tap:
         def wait(_position: int) -> bool:
             nonlocal is_first
             if is_first:
-                log.info("reading what is written from now on: %s", ", ".join(options.path))
+                log.info("waiting for new events in: %s", ", ".join(options.path))
             is_first = False
             reader.look_for_files()
             time.sleep(LOOK_SECONDS)
@@ -134,7 +134,7 @@ class Tap:
         wait: Callable[[int], bool],
         release: Callable[[int], None] = lambda _position: None,
     ) -> None:
-        """Show what a reader gives until the printer is done, or `wait` says that no more will come."""
+        """Show a reader's events until the printer is done, or `wait` says that no more will come."""
         pipeline = Pipeline(
             reader,
             messages=self._messages,
@@ -174,10 +174,10 @@ class Tap:
             except SourceDisconnected as error:
                 if str(error) != said:
                     said = str(error)
-                    log.warning("no connection to Asterisk: %s; trying again", said)
+                    log.warning("no connection to Asterisk: %s; retrying", said)
 
     def _see_reader(self) -> None:
-        """Raise `BrokenPipeError` where nobody reads the output any more."""
+        """Raise `BrokenPipeError` if nobody reads the output any more."""
         poll = select.poll()
         poll.register(self._out.fileno(), 0)
         if any(happened & (select.POLLERR | select.POLLHUP) for _, happened in poll.poll(0)):

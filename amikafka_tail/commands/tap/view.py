@@ -1,4 +1,4 @@
-"""What a person sees of a message: a line, or with `long` a block. Nothing in it does harm to a terminal."""
+"""Shows a message to a person: one line, or with `long` a block. The text is safe for a terminal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NAME_COLUMNS = 18
 PASSED_OVER = frozenset(
     ["Event", "Privilege", "Timestamp", "SequenceNumber", "File", "Line", "Func", "SystemName"]
 )
-"""What Asterisk puts into every event, and the line says already or nobody asks for."""
+"""Lines that Asterisk puts into every event, and that are shown already or rarely needed."""
 OF_EVERY_CHANNEL = (
     "AccountCode",
     "CallerIDName",
@@ -33,9 +33,9 @@ OF_EVERY_CHANNEL = (
     "Priority",
     "Uniqueid",
 )
-"""Ends of the names of lines that an event has of each of its channels, and that nobody looks at first."""
+"""Suffixes of the lines that repeat for each channel of an event, and that are rarely needed."""
 TELLING = frozenset(["Linkedid", "BridgeUniqueid"])
-"""What says which call, and which bridge, in spite of its end."""
+"""Lines that name the call and the bridge: shown in spite of their suffix."""
 NOT_SAID = frozenset(["", "<unknown>", "<none>", "(null)"])
 
 PLAIN: Mapping[str, str] = MappingProxyType({})
@@ -47,15 +47,15 @@ _ONE_LINE = {9: "\\t", 10: "\\n"} | {code: f"\\u{code:04x}" for code in TURNING}
 
 
 def harmless(text: str) -> str:
-    """Return text as one line that does nothing to a terminal but stand there."""
+    """Return text on one line, safe for a terminal."""
     return printable(text).translate(_ONE_LINE)
 
 
 class View:
-    """Makes the text of each message. `colours` names SGR parameters for parts of it; none: no colour.
+    """Makes the text of each message. `colours` maps parts of it to SGR parameters; none: no colour.
 
-    The line's fields are those of the event after the filters, whatever the format makes of it; the block's
-    are what the message itself has.
+    The line shows the fields of the event after the filters, in any format; the block shows the fields of the
+    message itself.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class View:
         self._event = Event(b"")
 
     def over(self, messages: Messages) -> Messages:
-        """Return the same messages, with a look at the event that each of them is made of."""
+        """Return the same messages, noting the event that each of them is made from."""
 
         def route(identity: Identity) -> Route:
             envelope, render = messages.route(identity)
@@ -83,7 +83,7 @@ class View:
         return noted
 
     def __call__(self, message: Message) -> str:
-        """Return the text, without the end of its last line."""
+        """Return the text, without a newline at its end."""
         seconds, ms = divmod(message.timestamp_ms, 1000)
         clock = f"{time.strftime('%H:%M:%S', time.localtime(seconds))}.{ms:03d}"
         name = harmless(self._event.name)
@@ -136,7 +136,7 @@ def _main_fields(event: Event) -> Iterator[tuple[str, str]]:
 
 
 def _text(value: bytes) -> str:
-    """Return bytes as text; those that are not UTF-8 as `\\xff`."""
+    """Return bytes as text; those that are not UTF-8 become `\\xff`."""
     return value.decode(errors="backslashreplace")
 
 

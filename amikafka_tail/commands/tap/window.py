@@ -1,4 +1,4 @@
-"""What has come on one connection and is not shown yet: a stream in memory, of bounded size."""
+"""The bytes of one connection that are not shown yet: a bounded stream in memory."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from amikafka_tail.journal.segment import CaptureTime
 from amikafka_tail.model.identity import Identity
 
 MAX_BYTES = 16 * 1024 * 1024
-"""What waits to be shown at most; beyond that the oldest goes, because Asterisk must not be kept waiting."""
+"""Bytes that may wait. Beyond that the oldest are dropped, because Asterisk must never wait."""
 
 log = logging.getLogger("amikafka.tap")
 
 
 class _Piece(NamedTuple):
-    """What one read of the connection gave."""
+    """The bytes of one read from the connection."""
 
     start: int
     captured_ms: int
@@ -33,16 +33,16 @@ class _Piece(NamedTuple):
 
 
 class Window:
-    """The bytes of one connection, as the `Stream` of a `StreamReader` that reads each of them once.
+    """The bytes of one connection, as the `Stream` of a `StreamReader` that reads each byte once.
 
-    One thread calls `put` and `end_with`, which never wait, not even for a log, and another all the rest.
+    One thread calls `put` and `end_with`, which never block, not even on the log; another calls the rest.
     """
 
     def __init__(self, identity: Identity, *, filters: int = 0, max_bytes: int = MAX_BYTES) -> None:
         self.ended: str | None = None
-        """Why nothing more will come, `None` while there is a connection."""
+        """Why the connection ended, `None` while it is open."""
         self.dropped = 0
-        """Bytes that nobody read in time."""
+        """Bytes that were not read in time."""
         self._identity = identity
         self._filters = filters
         self._max_bytes = max_bytes
@@ -54,7 +54,7 @@ class Window:
         self._changed = threading.Condition()
 
     def put(self, data: bytes, now_ms: int) -> None:
-        """Take what has come at `now_ms`."""
+        """Add the bytes received at `now_ms`."""
         if not data:
             return
         with self._changed:
@@ -69,42 +69,42 @@ class Window:
             self._changed.notify_all()
 
     def end_with(self, reason: str) -> None:
-        """Take notice that nothing more will come."""
+        """Note that the connection has ended."""
         with self._changed:
             self.ended = reason
             self._changed.notify_all()
 
     def wait(self, position: int, seconds: float) -> None:
-        """Wait until there is something behind `position`, or nothing more to come; at most `seconds`."""
+        """Wait until there are bytes after `position` or the connection ends; at most `seconds`."""
         with self._changed:
             self._changed.wait_for(lambda: self._end > position or self.ended is not None, seconds)
 
     @property
     def end(self) -> int:
-        """Offset of the next byte to come."""
+        """Offset of the next byte to be received."""
         return self._end
 
     def next_readable(self, position: int) -> int:
-        """Return `position`, or the next offset that is still there where its bytes are gone."""
+        """Return `position`, or the next offset that still exists if its bytes were dropped."""
         if self._present.start <= position < self._present.end:
             return position
         with self._changed:
             if not self._pieces:
                 return position
-            # What is to be read next may not go any more.
+            # The piece to be read next must not be dropped any more.
             self._present = self._pieces.popleft()
             self._waiting -= len(self._present.data)
         if self._present.start != position:
-            log.warning("events come faster than they can be printed: some are passed over")
+            log.warning("events arrive faster than they can be printed: some are skipped")
         return self._present.start
 
     def read(self, position: int, size: int) -> bytes:
-        """Return up to `size` bytes at a position that `next_readable` gave; none at the end."""
+        """Return up to `size` bytes at a position that `next_readable` returned; none at the end."""
         start = position - self._present.start
         return self._present.data[start : start + size]
 
     def capture_times(self, _start: int, _end: int) -> list[CaptureTime]:
-        """Return when the bytes that were read last had come."""
+        """Return when the bytes that were read last were received."""
         return [CaptureTime(self._present.start, self._present.captured_ms)]
 
     def before(self, _position: int) -> bytes:
@@ -112,11 +112,11 @@ class Window:
         return self._present.before
 
     def identity_at(self, _position: int) -> Identity:
-        """Return who the Asterisk is."""
+        """Return the identity of the Asterisk."""
         return self._identity
 
     def filters_at(self, _position: int) -> int:
-        """Return by how many filters Asterisk decides what to send."""
+        """Return how many filters Asterisk applies."""
         return self._filters
 
     def connection_in(self, _start: int, _end: int) -> None:

@@ -1,1 +1,1 @@
-"""What the daemon says about itself: on its socket, as metrics, and on the screens made of that."""
+"""The daemon's status: snapshot, verdict, status socket and metrics."""

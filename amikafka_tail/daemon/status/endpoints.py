@@ -1,4 +1,4 @@
-"""All that the daemon does to be seen: it is told to look now and then, and answers who asks."""
+"""The daemon's status socket and metrics, driven by the main loop."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LOOK_SECONDS = 1.0
 
 
 class Endpoints:
-    """One daemon's. `wake` ends the main loop's wait; `environment` says where the socket may be."""
+    """The endpoints of one daemon. `wake` ends the main loop's wait; `environment` locates the socket."""
 
     def __init__(
         self,
@@ -38,12 +38,12 @@ class Endpoints:
         self._next_look = 0.0
 
     def start(self) -> None:
-        """Begin to answer."""
+        """Start the servers."""
         self._server.start()
         self._listen()
 
     def reload(self, settings: Settings) -> None:
-        """Serve metrics where the settings say now."""
+        """Serve metrics at the address in the new settings."""
         if settings.metrics != self._options:
             self._options = settings.metrics
             if self._metrics is not None:
@@ -52,7 +52,7 @@ class Endpoints:
             self._listen()
 
     def tick(self, daemon: Daemon) -> None:
-        """Look, and answer. Called by the main loop every round."""
+        """Sample the state and answer queries. Called by the main loop every round."""
         self._queries.answer(lambda: self._gatherer.snapshot(daemon))
         now = time.monotonic()
         if now >= self._next_look:
@@ -60,7 +60,7 @@ class Endpoints:
             self._gatherer.look(daemon)
 
     def stop(self) -> None:
-        """End."""
+        """Stop the servers."""
         self._server.stop()
         if self._metrics is not None:
             self._metrics.stop()

@@ -1,4 +1,4 @@
-"""Makes the snapshot, in the main loop, from what the loop works with."""
+"""Makes the snapshot, in the main loop."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from amikafka_tail.model import speedups
 from amikafka_tail.model.counters import Counters
 
 STUCK_SECONDS = 10.0
-"""A Kafka that has acknowledged nothing for so long, while messages wait for it, is not healthy."""
+"""If Kafka acknowledges nothing for this long while messages wait, it is not healthy."""
 
 log = logging.getLogger("amikafka.status")
 
 
 class Daemon(NamedTuple):
-    """What a snapshot is made from."""
+    """The objects that a snapshot is made from."""
 
     settings: Settings
     intake: Intake
@@ -45,7 +45,7 @@ class Daemon(NamedTuple):
 
 
 class Gatherer:
-    """Looks at the daemon: `sample` now and then, `snapshot` when somebody asks."""
+    """Observes the daemon: `look` regularly, `snapshot` on request."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class Gatherer:
         self._away_since: float | None = None
 
     def look(self, daemon: Daemon) -> None:
-        """Note how things are, log when Kafka goes and comes. Called by the main loop once a second or so."""
+        """Take a sample; log when Kafka stops or starts acknowledging. Called about once per second."""
         now = self._clock()
         self._watch_kafka(daemon.pipeline, now)
         if self._counters.delivered != self._delivered:
@@ -82,16 +82,17 @@ class Gatherer:
         if self._counters.delivered != self._delivered:
             if self._away_since is not None:
                 away = now - self._away_since
-                # What is still to be said of the time before has to stand before the good news.
+                # Write the suppressed messages of the outage before its end.
                 logs.tell_of_storms(at_once=True)
                 log.warning("Kafka acknowledges again after %.0f s: lag_bytes=%d", away, pipeline.lag)
             self._away_since = None
-        elif self._away_since is None and pipeline.trouble:  # which the pipeline has logged
+        elif self._away_since is None and pipeline.trouble:  # the pipeline has logged it
             self._away_since = now
         elif self._away_since is None and now - self._waiting_since > STUCK_SECONDS:
             self._away_since = self._waiting_since
             log.warning(
-                "Kafka has acknowledged nothing for %.0f s: it is waited for, nothing is lost: lag_bytes=%d",
+                "Kafka has acknowledged nothing for %.0f s: events wait in the journal, nothing is lost:"
+                " lag_bytes=%d",
                 now - self._waiting_since,
                 pipeline.lag,
             )
@@ -103,7 +104,7 @@ class Gatherer:
         )
 
     def snapshot(self, daemon: Daemon) -> Snapshot:
-        """Return how everything is now. Blocks for nothing but the disk."""
+        """Return the current state. Blocks only on the disk."""
         self.look(daemon)
         settings, intake, counters = daemon.settings, daemon.intake, self._counters
         sample = self._sample(daemon)

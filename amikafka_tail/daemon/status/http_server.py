@@ -1,4 +1,4 @@
-"""Serves the metrics and the state of health over HTTP, for Prometheus and for load balancers."""
+"""Serves metrics and a health check over HTTP, for Prometheus and load balancers."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from amikafka_tail.daemon.status.snapshot import Snapshot
 ANSWER_SECONDS = 10.0
 """How long the main loop may take to answer."""
 REQUEST_SECONDS = 10.0
-"""How long a client may take to say what it wants."""
+"""How long a client may take to send its request."""
 TEXT = "text/plain; charset=utf-8"
 
 log = logging.getLogger("amikafka.metrics")
 
 
 def is_available() -> bool:
-    """Tell whether prometheus_client is installed."""
+    """Return whether prometheus_client is installed."""
     return importlib.util.find_spec("prometheus_client") is not None
 
 
 def unhealthy(snapshot: Snapshot, most_lag: float) -> list[str]:
-    """Return why the daemon is not healthy, nothing where it is. `most_lag` is in seconds."""
+    """Return why the daemon is not healthy, empty if it is. `most_lag` is in seconds."""
     reasons = []
     if snapshot.lag.seconds > most_lag:
         reasons.append(
@@ -46,13 +46,13 @@ class _Server(socketserver.ThreadingMixIn, WSGIServer):
     daemon_threads = True
 
     def server_bind(self) -> None:
-        # Not HTTPServer's, which asks DNS for the name of the address.
+        # Not HTTPServer's method, which does a DNS lookup.
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
         self.setup_environ()
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing: a client has gone."""
+        """Log nothing: a client has disconnected."""
 
 
 class _Server6(_Server):
@@ -63,11 +63,11 @@ class _Handler(WSGIRequestHandler):
     timeout = REQUEST_SECONDS
 
     def log_message(self, format: str, *arguments: object) -> None:
-        """Say nothing of each scrape."""
+        """Log nothing for each scrape."""
 
 
 class MetricsServer:
-    """Serves `/metrics` and `/healthz`. An address that cannot be used is a warning, no more."""
+    """Serves `/metrics` and `/healthz`. An unusable address is only a warning."""
 
     def __init__(self, options: MetricsSettings, ask: Callable[[float], Snapshot]) -> None:
         self._options = options
@@ -76,14 +76,14 @@ class MetricsServer:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to listen."""
+        """Start listening."""
         host, port = self._options.address
         kind = _Server6 if ":" in host else _Server
         try:
             self._server = kind((host, port), _Handler)
         except OSError as error:
             log.warning(
-                "[metrics] listen = %s cannot be used: %s: there are no metrics",
+                "[metrics] listen = %s cannot be used: %s: no metrics are served",
                 self._options.listen,
                 error.strerror or error,
             )
@@ -93,7 +93,7 @@ class MetricsServer:
         self._thread.start()
 
     def stop(self) -> None:
-        """End."""
+        """Stop the server."""
         if self._server is not None and self._thread is not None:
             self._server.shutdown()
             self._thread.join(2)
@@ -103,7 +103,7 @@ class MetricsServer:
         path = environ.get("PATH_INFO", "/")
         if path not in ("/metrics", "/healthz"):
             start_response("404 Not Found", [("Content-Type", TEXT)])
-            return [b"There are /metrics and /healthz.\n"]
+            return [b"Not found. Available: /metrics and /healthz.\n"]
         try:
             snapshot = self._ask(ANSWER_SECONDS)
         except NoAnswerError as error:

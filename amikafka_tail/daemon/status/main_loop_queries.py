@@ -1,4 +1,4 @@
-"""Questions of other threads to the main loop, which alone may look at what it works with."""
+"""Queries from other threads to the main loop, which alone may access its objects."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class NoAnswerError(Exception):
 
 
 class MainLoopQueries(Generic[T]):
-    """Hands answers from the main loop to other threads; `wake` ends its wait."""
+    """Passes answers from the main loop to other threads; `wake` ends the loop's wait."""
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake
@@ -29,10 +29,10 @@ class MainLoopQueries(Generic[T]):
         try:
             return answer.get(timeout=seconds)
         except queue.Empty:
-            raise NoAnswerError(f"the daemon's main loop has not answered for {seconds:g} s") from None
+            raise NoAnswerError(f"the daemon's main loop has not answered within {seconds:g} s") from None
 
     def answer(self, make: Callable[[], T]) -> None:
-        """Answer all who asked. Called from the main loop, every round."""
+        """Answer all waiting queries. Called from the main loop every round."""
         if self._asked:
             answer = make()
             while self._asked:

@@ -1,4 +1,4 @@
-"""The snapshot as Prometheus wants it, names by its conventions: a base unit, _total for counters."""
+"""The snapshot as Prometheus metrics, named by its conventions: base units, _total for counters."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from amikafka_tail.daemon.status.snapshot import KafkaState, Snapshot
 
 
 def render(snapshot: Snapshot, accept: str) -> tuple[str, bytes]:
-    """Return the content type that was asked for, and the text."""
+    """Return the negotiated content type, and the text."""
     registry = CollectorRegistry()
     registry.register(_Collector(snapshot))
     encode, kind = choose_encoder(accept)
@@ -25,52 +25,53 @@ def metrics(snapshot: Snapshot) -> Iterator[Metric]:
     """Yield every metric."""
     yield _gauge("build_info", "Versions in use", [((snapshot.version, snapshot.libraries), 1)],
                  "version", "libraries")  # fmt: skip
-    yield _gauge("start_time_seconds", "When the daemon began, since the epoch", snapshot.began_ms / 1000)
+    yield _gauge("start_time_seconds", "Start time of the daemon since the epoch", snapshot.began_ms / 1000)
     yield from _of_events(snapshot)
     yield from _of_losses(snapshot)
     yield from _of_kafka(snapshot.kafka)
     if (journal := snapshot.journal) is not None:
-        yield _gauge("journal_bytes", "Bytes that the journal has on disk", journal.bytes)
-        yield _gauge("journal_max_bytes", "Bytes that the journal may have", journal.max_bytes)
-        yield _gauge("journal_disk_free_bytes", "Bytes free on the journal's disk", journal.disk_free)
+        yield _gauge("journal_bytes", "Size of the journal on disk", journal.bytes)
+        yield _gauge("journal_max_bytes", "Maximum size of the journal", journal.max_bytes)
+        yield _gauge("journal_disk_free_bytes", "Free space on the journal's disk", journal.disk_free)
         if journal.hours_left is not None:
             yield _gauge(
                 "journal_time_left_seconds",
-                "How long Kafka may be away before events are lost, at the rate of the last ten minutes",
+                "How long Kafka may be unavailable before events are lost, at the rate of the last ten"
+                " minutes",
                 journal.hours_left * 3600,
             )
 
 
 def process_metrics(snapshot: Snapshot) -> Iterator[Metric]:
-    """Yield what every exporter says of its process, by the names that all use.
+    """Yield the standard process metrics.
 
-    prometheus_client's own collector says nothing without /proc/stat, which the unit's ProcSubset=pid hides.
+    prometheus_client's own collector needs /proc/stat, which the unit's ProcSubset=pid hides.
     """
     descriptors = sum(1 for _ in Path("/proc/self/fd").iterdir())
     gauges = {
         "resident_memory_bytes": ("Memory in use", snapshot.resident_bytes),
-        "start_time_seconds": ("When the process began, since the epoch", snapshot.began_ms / 1000),
+        "start_time_seconds": ("Start time of the process since the epoch", snapshot.began_ms / 1000),
         "open_fds": ("Open file descriptors", descriptors),
     }
     for name, (text, value) in gauges.items():
         yield GaugeMetricFamily(f"process_{name}", text, value)
-    yield CounterMetricFamily("process_cpu_seconds", "Processor time taken", time.process_time())
+    yield CounterMetricFamily("process_cpu_seconds", "CPU time used", time.process_time())
 
 
 def _of_events(snapshot: Snapshot) -> Iterator[Metric]:
     source, events, lag = snapshot.source, snapshot.events, snapshot.lag
     yield _gauge("source_up", "Whether events can come in", [((source.name,), int(source.healthy))], "source")
     yield _counter("source_connections", "Connections made to Asterisk", snapshot.connections)
-    yield _counter("events_read", "Events read; what is read again after a rewind counts again", events.read)
+    yield _counter("events_read", "Events read; events read again after a rewind count again", events.read)
+    yield _counter("events_filtered", "Events that a filter excluded here, rewinds included", events.filtered)
     yield _counter(
-        "events_filtered", "Events that a filter kept back here, rewinds included", events.filtered
+        "events_duplicate", "Duplicate copies of events in a log, not published", snapshot.duplicates
     )
-    yield _counter("events_duplicate", "Copies of events in a log that were left out", snapshot.duplicates)
+    yield _counter("messages_sent", "Messages handed to librdkafka; resent messages count again", events.sent)
     yield _counter(
-        "messages_sent", "Messages handed to librdkafka; what is sent again counts again", events.sent
-    )
-    yield _counter(
-        "messages_delivered", "Messages acknowledged by Kafka, as all before them", events.delivered
+        "messages_delivered",
+        "Messages acknowledged by Kafka, together with all before them",
+        events.delivered,
     )
     yield _counter(
         "messages_by_event",
@@ -79,16 +80,16 @@ def _of_events(snapshot: Snapshot) -> Iterator[Metric]:
         "event",
         "category",
     )
-    yield _gauge("lag_bytes", "Bytes that have come and are not delivered", lag.bytes)
-    yield _gauge("lag_events", "Events that have come and are not delivered, estimated", lag.events)
-    yield _gauge("lag_seconds", "Age of the oldest event that is not delivered", lag.seconds)
+    yield _gauge("lag_bytes", "Bytes received and not delivered yet", lag.bytes)
+    yield _gauge("lag_events", "Events received and not delivered yet, estimated", lag.events)
+    yield _gauge("lag_seconds", "Age of the oldest event that is not delivered yet", lag.seconds)
 
 
 def _of_losses(snapshot: Snapshot) -> Iterator[Metric]:
     losses = snapshot.losses
     yield _counter(
         "events_lost",
-        "Events that are missing on the topic, by reason",
+        "Events missing from the topic, by reason",
         [
             (("journal_full",), losses.lost),
             (("torn",), losses.torn),
@@ -100,10 +101,12 @@ def _of_losses(snapshot: Snapshot) -> Iterator[Metric]:
     yield _counter("blocks_malformed", "Blocks that are neither an event nor a response", losses.malformed)
     yield _counter("dead_letters", "Events in the dead-letter file", losses.dead_letters)
     yield _counter(
-        "dead_letters_forgotten", "Dead letters that had to make room for others", losses.forgotten_letters
+        "dead_letters_forgotten", "Dead letters deleted to make room for newer ones", losses.forgotten_letters
     )
-    yield _counter("disconnections", "Times without a connection to Asterisk", losses.disconnections)
-    yield _counter("disconnected_seconds", "How long those were together", losses.disconnected_seconds)
+    yield _counter("disconnections", "Periods without a connection to Asterisk", losses.disconnections)
+    yield _counter(
+        "disconnected_seconds", "Total time without a connection to Asterisk", losses.disconnected_seconds
+    )
     yield _counter(
         "plugin_failures",
         "Events that a filter or a format could not handle",
@@ -113,8 +116,10 @@ def _of_losses(snapshot: Snapshot) -> Iterator[Metric]:
 
 
 def _of_kafka(kafka: KafkaState) -> Iterator[Metric]:
-    yield _gauge("kafka_up", "Whether Kafka takes what is sent", int(kafka.healthy))
-    yield _gauge("messages_in_flight", "Messages in librdkafka, not acknowledged", kafka.in_flight)
+    yield _gauge("kafka_up", "Whether Kafka accepts messages", int(kafka.healthy))
+    yield _gauge(
+        "messages_in_flight", "Messages in librdkafka that are not acknowledged yet", kafka.in_flight
+    )
     yield _counter("rewinds", "How often the daemon went back to the checkpoint", kafka.rewinds)
     brokers = kafka.brokers
 
@@ -129,42 +134,42 @@ def _of_kafka(kafka: KafkaState) -> Iterator[Metric]:
         return None if ms is None else ms / 1000
 
     yield _gauge(
-        "broker_up", "Whether there is a connection", of_brokers(b.state == "UP" for b in brokers), "broker"
+        "broker_up", "Whether the broker is connected", of_brokers(b.state == "UP" for b in brokers), "broker"
     )
     yield _gauge(
         "broker_round_trip_seconds",
-        "Mean time from a request to its answer",
+        "Mean round-trip time of a request",
         of_brokers(seconds(b.rtt_ms) for b in brokers),
         "broker",
     )
     yield _gauge(
         "broker_round_trip_p99_seconds",
-        "Time from a request to its answer that 99 of 100 stay under",
+        "99th percentile of the round-trip time of a request",
         of_brokers(seconds(b.rtt_p99_ms) for b in brokers),
         "broker",
     )
     yield _gauge(
         "broker_queued_requests",
-        "Requests that wait for the network or for an answer",
+        "Requests waiting for the network or for an answer",
         of_brokers(b.queued for b in brokers),
         "broker",
     )
     yield _counter("broker_requests", "Requests sent", of_brokers(b.sent_requests for b in brokers), "broker")
-    yield _counter("broker_retries", "Requests sent again", of_brokers(b.retries for b in brokers), "broker")
+    yield _counter("broker_retries", "Retried requests", of_brokers(b.retries for b in brokers), "broker")
     yield _counter("broker_errors", "Failed requests", of_brokers(b.errors for b in brokers), "broker")
     yield _counter(
-        "broker_timeouts", "Requests without an answer", of_brokers(b.timeouts for b in brokers), "broker"
+        "broker_timeouts", "Requests that timed out", of_brokers(b.timeouts for b in brokers), "broker"
     )
     partitions = kafka.partitions
     yield _gauge(
         "partition_leader",
-        "Id of the broker that leads a partition of the topic, -1 for none",
+        "Id of the leader of a partition of the topic, -1 for none",
         [((str(each.number),), each.leader) for each in partitions],
         "partition",
     )
     yield _gauge(
         "partition_queued_messages",
-        "Messages that wait in librdkafka",
+        "Messages waiting in librdkafka",
         [((str(each.number),), each.queued) for each in partitions],
         "partition",
     )

@@ -1,7 +1,7 @@
-"""The socket that says how the daemon is: whoever connects gets the snapshot as JSON, and the end.
+"""The status socket: each client that connects gets the snapshot as JSON, and the connection is closed.
 
-It stands in the runtime directory, which only root and the service's group may enter, and may be opened by
-them alone. (sockaddr_un holds 107 bytes of a path: the directory is named by a descriptor.)
+It is in the runtime directory. Only root and the service's group may enter the directory and open the socket.
+(sockaddr_un holds 107 bytes of a path, so the directory is addressed by a descriptor.)
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ NAME = "status.sock"
 ANSWER_SECONDS = 10.0
 """How long the main loop may take to answer."""
 SEND_SECONDS = 5.0
-"""How long whoever asks may take to read."""
+"""How long a client may take to read."""
 
 log = logging.getLogger("amikafka.status")
 
 
 def runtime_directory(environment: Mapping[str, str]) -> Path | None:
-    """Return the service's runtime directory (systemd.exec(5)), `None` where nobody made one."""
+    """Return the service's runtime directory (systemd.exec(5)), `None` if there is none."""
     name = environment.get("RUNTIME_DIRECTORY", "").partition(":")[0]
     return Path(name) if name else None
 
 
 @contextlib.contextmanager
 def short_path(path: Path) -> Iterator[str]:
-    """Give a name for a path, for a moment, that is short enough for a socket's address."""
+    """Give a temporary name for a path that is short enough for a socket address."""
     descriptor = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield f"/proc/self/fd/{descriptor}/{path.name}"
@@ -45,7 +45,7 @@ def short_path(path: Path) -> Iterator[str]:
 
 
 class StatusServer:
-    """Answers at a path, in a thread of its own. A path that cannot be used is a warning, no more."""
+    """Serves the status socket in a thread of its own. An unusable path is only a warning."""
 
     def __init__(self, path: Path, ask: Callable[[float], Snapshot]) -> None:
         self._path = path
@@ -54,7 +54,7 @@ class StatusServer:
         self._stop_reader, self._stop_writer = socket.socketpair()
 
     def start(self) -> None:
-        """Begin to listen."""
+        """Start listening."""
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         try:
             self._path.unlink(missing_ok=True)
@@ -68,14 +68,14 @@ class StatusServer:
         except OSError as error:
             listener.close()
             log.warning(
-                "%s cannot be used: %s: amikafka status has nobody to ask", self._path, error.strerror
+                "%s cannot be used: %s: amikafka status and top will not work", self._path, error.strerror
             )
             return
         self._thread = threading.Thread(target=self._run, args=(listener,), name="status", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """End, and take the path away."""
+        """Stop, and remove the socket."""
         if self._thread is not None:
             self._stop_writer.send(b"\0")
             self._thread.join(2)

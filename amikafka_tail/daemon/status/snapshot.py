@@ -1,6 +1,6 @@
-"""What the daemon is doing at one moment. This is also what `amikafka status --json` prints.
+"""The daemon's state at one moment. `amikafka status --json` prints the same fields.
 
-Fields are added and never change their meaning. Times of day are ms since the epoch, spans are seconds.
+Fields may be added, but never change their meaning. Times are in ms since the epoch, durations in seconds.
 """
 
 from __future__ import annotations
@@ -11,46 +11,46 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class SourceState:
-    """Where the events come from."""
+    """The state of the source."""
 
     name: str
     state: str
-    """In words: "connected", "reading", or why nothing comes in."""
+    """In words: "connected", "reading", or why no events are coming in."""
     healthy: bool
     peer: str | None
-    """Address of the Asterisk."""
+    """Address of Asterisk."""
     asterisk_version: str | None
     system_name: str | None
     pushed_filters: int = 0
-    """By how many eventfilter lines Asterisk itself decides what it sends."""
+    """How many eventfilter lines Asterisk itself applies."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Events:
-    """Counts since the daemon began. What is read again counts again in all of them but `delivered`;
-    `kafka.rewinds` says how often that was."""
+    """Counts since the daemon started. Events that are read again count again in all of them except
+    `delivered`; `kafka.rewinds` says how often that happened."""
 
     read: int
     filtered: int
-    """Held back here: what Asterisk itself did not send is not among them."""
+    """Excluded here, not counting events that Asterisk itself did not send."""
     sent: int
     delivered: int
-    """Messages that Kafka has acknowledged and that the checkpoint is behind."""
+    """Messages that Kafka has acknowledged, together with everything before them."""
     read_per_second: float
     delivered_per_second: float
     kinds: list[tuple[str, str, int]]
-    """Name, category and count of what was sent, the most frequent first."""
+    """Name, category and count of the messages sent, the most frequent first."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lag:
-    """What has come from Asterisk and is not delivered."""
+    """What has been received from Asterisk and is not delivered yet."""
 
     bytes: int
     events: int
-    """Estimated by the mean size of an event."""
+    """Estimated from the mean size of an event."""
     seconds: float
-    """Age of the oldest."""
+    """Age of the oldest undelivered event."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,22 +62,22 @@ class JournalState:
     max_bytes: int
     disk_free: int
     bytes_per_second: float
-    """What came in, over the last ten minutes at most."""
+    """Incoming bytes per second, over the last ten minutes at most."""
     hours_left: float | None
-    """How long a Kafka that is away can be waited for at that rate; `None` where nothing comes."""
+    """How long Kafka may be unavailable at that rate; `None` if no events are coming in."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Broker:
-    """One broker, by librdkafka's statistics."""
+    """One broker, from librdkafka's statistics."""
 
     name: str
     state: str
     rtt_ms: float | None
-    """Mean time from a request to its answer."""
+    """Mean round-trip time of a request."""
     rtt_p99_ms: float | None
     queued: int
-    """Requests that wait for the network or for an answer."""
+    """Requests waiting for the network or for an answer."""
     sent_requests: int
     retries: int
     errors: int
@@ -86,55 +86,55 @@ class Broker:
 
 @dataclass(frozen=True, kw_only=True)
 class Partition:
-    """One partition of the topic, by librdkafka's statistics."""
+    """One partition of the topic, from librdkafka's statistics."""
 
     number: int
     leader: int
-    """Broker's id, -1 where it has none."""
+    """The leader's broker id, -1 if there is none."""
     queued: int
-    """Messages that wait in librdkafka."""
+    """Messages waiting in librdkafka."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class KafkaState:
-    """The way to Kafka."""
+    """The state of Kafka."""
 
     state: str
-    """In words: "delivering", "idle", that nothing is acknowledged yet, or why nothing is delivered."""
+    """In words: "delivering", "idle", "connecting, ...", or why nothing is delivered."""
     healthy: bool
     in_flight: int
-    """Messages handed to librdkafka and not reported."""
+    """Messages handed to librdkafka and not reported yet."""
     rewinds: int
-    """How often the daemon went back to the checkpoint to send again, after a failure or a reload."""
+    """How often the daemon went back to the checkpoint and resent, after a failure or a reload."""
     seconds_since_delivery: float | None
     brokers: list[Broker]
     partitions: list[Partition]
     statistics_age: float | None
-    """Seconds since librdkafka gave the last two, `None` where it has not yet."""
+    """Age in seconds of librdkafka's statistics, which give the last two; `None` if there are none yet."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Losses:
-    """All that can go missing or aside, counted since the daemon began."""
+    """Everything that was lost or went to the dead letters since the daemon started."""
 
     lost: int
-    """Events given up because the journal was full."""
+    """Events dropped because the journal was full."""
     torn: int
     """Events cut off by a lost connection."""
     gaps: int
-    """Events missing, as their SequenceNumber tells."""
+    """Events missing according to their SequenceNumber."""
     overlong: int
-    """Blocks passed over because they were longer than the framer holds."""
+    """Blocks skipped because they were longer than the framer's limit."""
     malformed: int
     """Blocks that are neither an event nor a response."""
     dead_letters: int
     """Events in the dead-letter file, `torn` and `malformed` included."""
     forgotten_letters: int
-    """Dead letters that had to make room for others."""
+    """Dead letters deleted to make room for newer ones."""
     disconnections: int
-    """Times without a connection to Asterisk."""
+    """Periods without a connection to Asterisk."""
     disconnected_seconds: float
-    """How long those were together."""
+    """The total length of those periods."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,16 +142,16 @@ class Said:
     """A warning or an error in the log."""
 
     at_ms: int
-    """When it came last."""
+    """When it was last logged."""
     level: str
     text: str
     count: int
-    """How often it has come as long as it was among the last."""
+    """How often it was logged while it was among the recent ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """All of it."""
+    """The whole state."""
 
     version: str
     libraries: str
@@ -166,7 +166,7 @@ class Snapshot:
     resident_bytes: int
     connections: int
     duplicates: int
-    """Copies that a log has once for each manager session, left out."""
+    """Duplicate copies of events in a log, not published."""
     plugin_failures: dict[str, int]
     source: SourceState
     events: Events
@@ -175,17 +175,17 @@ class Snapshot:
     kafka: KafkaState
     losses: Losses
     held: str | None = None
-    """Which plugin makes the events wait, and why; `None` where none does."""
+    """Which plugin makes the events wait, and why; `None` if none does."""
     said: list[Said] = field(default_factory=list)
     """The last warnings and errors, the oldest first."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON can hold it."""
+        """Return the fields as JSON values."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Snapshot:
-        """Return what `to_json` gave, perhaps in a newer version. Raises `KeyError`, `TypeError`."""
+        """Return the snapshot of `to_json`, perhaps of a newer version. Raises `KeyError`, `TypeError`."""
         journal = values["journal"]
         events = {**values["events"], "kinds": list(map(tuple, values["events"]["kinds"]))}
         nested: dict[str, Any] = {

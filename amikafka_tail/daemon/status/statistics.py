@@ -1,4 +1,4 @@
-"""What librdkafka says about itself (its STATISTICS.md): kept as it comes, read only when somebody asks."""
+"""librdkafka's statistics (its STATISTICS.md): kept as text, parsed only on demand."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class Statistics:
         self._at = 0.0
 
     def take(self, text: str) -> None:
-        """Keep what librdkafka gave. Called from the producer's poll."""
+        """Keep librdkafka's latest statistics. Called from the producer's poll."""
         self._text, self._at = text, self._clock()
 
     @property
     def age(self) -> float | None:
-        """How old they are, in seconds; `None` where there are none yet."""
+        """Their age in seconds; `None` if there are none yet."""
         return self._clock() - self._at if self._text else None
 
     def read(self, topic: str) -> tuple[list[Broker], list[Partition]]:

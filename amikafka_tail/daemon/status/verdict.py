@@ -1,4 +1,4 @@
-"""The three answers that matter at night: how is it, is anything lost, what is to be done."""
+"""The three answers that matter at night: what is the state, is anything lost, what to do."""
 
 from __future__ import annotations
 
@@ -10,55 +10,58 @@ from amikafka_tail.model.advice import for_configuration
 from amikafka_tail.model.humanize import counted, room, span
 
 BEHIND_SECONDS = 30.0
-"""A lag that is worth a word."""
+"""A longer lag is reported."""
 FIRST_SECONDS = 2.0
-"""How long after the start the first acknowledgement may take before it is worth a word."""
+"""If the first acknowledgement takes longer than this after the start, that is reported."""
 LITTLE_HOURS = 4.0
-"""A journal that is full so soon, with Kafka away, has to be looked after."""
+"""If Kafka is unavailable and the journal will be full sooner than this, somebody has to act."""
 SILENT_SECONDS = 60.0
-"""A manager connection on which not one event has come for so long is worth a word."""
+"""If no event at all has arrived on a manager connection for this long, that is reported."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """Sentences; `healthy` says whether somebody should read them now."""
+    """The verdict in words. `healthy` is false if a person has to act."""
 
     healthy: bool
     state: str
     lost: list[str]
-    """What is missing on the topic; empty where nothing is."""
+    """What is missing from the topic; empty if nothing is."""
     advice: list[str]
 
 
 def judge(snapshot: Snapshot) -> Verdict:
-    """Return the verdict on how the daemon is."""
+    """Return the verdict on a snapshot."""
     source, kafka, lag = snapshot.source, snapshot.kafka, snapshot.lag
     lost = losses(snapshot.losses)
     advice: list[str] = []
     states: list[str] = []
     healthy = source.healthy and kafka.healthy and not snapshot.held
     if not source.healthy:
-        states.append(f"nothing comes in: {source.state}")
+        states.append(f"no events are coming in: {source.state}")
         advice.append(_advice_on_source(snapshot))
     elif _is_silent(snapshot):
-        states.append("well, but not one event has come yet")
-        advice.append("make a call; if none comes, see what the manager user may read: amikafka doctor")
+        states.append("connected, but no event has arrived yet")
+        advice.append(
+            "make a test call; if no event arrives, check what the manager user may read: amikafka doctor"
+        )
     if not kafka.healthy:
-        states.append(f"Kafka takes nothing: {kafka.state}; {_waiting(snapshot)}")
+        states.append(f"Kafka accepts no messages: {kafka.state}; {_waiting(snapshot)}")
         advice += _advice_on_kafka(snapshot)
     elif snapshot.held:
         states.append(f"{snapshot.held}; {_waiting(snapshot)}")
-        advice.append("mend what the plugin waits for, then everything is sent by itself")
+        advice.append("fix what the plugin is waiting for; the events are then sent automatically")
     elif kafka.in_flight and kafka.seconds_since_delivery is None and lag.seconds > FIRST_SECONDS:
         states.append(f"Kafka has acknowledged nothing yet; {_waiting(snapshot)}")
     elif lag.seconds > BEHIND_SECONDS:
         states.append(_catching_up(snapshot))
     if snapshot.losses.lost:
-        advice.append("give the journal more room: [journal] max_bytes")
+        advice.append("increase [journal] max_bytes")
     if snapshot.losses.dead_letters:
         advice.append(
-            "see why events were set aside: dead-letter.jsonl in the journal's directory;"
-            " amikafka replay --from dead-letter sends them once the cause is mended"
+            "the journal's directory has dead-letter.jsonl with the reason for each event; fix the cause,"
+            " then"
+            " send them: amikafka replay --from dead-letter"
         )
     configuration = Path(snapshot.configuration)
     return Verdict(
@@ -70,31 +73,31 @@ def judge(snapshot: Snapshot) -> Verdict:
 
 
 def losses(counts: Losses) -> list[str]:
-    """Return what is missing on the topic, each in words."""
+    """Return what is missing from the topic, one phrase for each cause."""
     found = [
-        (counts.lost, "given up because the journal was full"),
+        (counts.lost, "dropped because the journal was full"),
         (counts.torn, "cut off by a lost connection"),
-        (counts.gaps, "missing in the log, by their numbers"),
-        (counts.overlong, "too long to be read"),
+        (counts.gaps, "missing according to SequenceNumber"),
+        (counts.overlong, "too long to read"),
     ]
     said = [f"{counted(number, 'event')} {what}" for number, what in found if number]
     if counts.disconnections:
         said.append(
-            f"what Asterisk did in {span(counts.disconnected_seconds)} without a connection"
+            f"all events during {span(counts.disconnected_seconds)} without a connection to Asterisk"
             f" ({counted(counts.disconnections, 'time')})"
         )
     if aside := counts.dead_letters - counts.torn:
-        said.append(f"{counted(aside, 'event')} set aside in dead-letter.jsonl")
+        said.append(f"{counted(aside, 'event')} moved to dead-letter.jsonl")
     if counts.forgotten_letters:
-        said.append(f"{counted(counts.forgotten_letters, 'dead letter')} that had to make room for others")
+        said.append(f"{counted(counts.forgotten_letters, 'dead letter')} deleted to make room for newer ones")
     return said
 
 
 def _waiting(snapshot: Snapshot) -> str:
     lag = snapshot.lag
     if not lag.events:
-        return "no event waits"
-    number = "1 event waits" if lag.events == 1 else f"{counted(lag.events, 'event')} wait"
+        return "no event is waiting"
+    number = "1 event is waiting" if lag.events == 1 else f"{counted(lag.events, 'event')} are waiting"
     return f"{number}, the oldest for {span(lag.seconds)}"
 
 
@@ -105,41 +108,43 @@ def _catching_up(snapshot: Snapshot) -> str:
         return text
     coming = snapshot.journal.bytes_per_second * lag.events / lag.bytes if snapshot.journal else 0.0
     if out <= coming:
-        return f"{text}, delivering {out:,.0f}/s while as many come"
+        return f"{text}, delivering {out:,.0f}/s, no faster than new ones arrive"
     return f"{text}, about {span(lag.events / (out - coming))} to go"
 
 
 def _is_silent(snapshot: Snapshot) -> bool:
-    """Tell whether the manager user may be one without rights: Asterisk logs him in and sends nothing."""
+    """Return whether the manager user may lack read rights: Asterisk accepts the login and sends nothing."""
     up = (snapshot.at_ms - snapshot.began_ms) / 1000
     return snapshot.source.name == "manager" and not snapshot.events.read and up > SILENT_SECONDS
 
 
 def _advice_on_source(snapshot: Snapshot) -> str:
     if "No space left" in snapshot.source.state and snapshot.journal is not None:
-        return f"free some space on the disk of {snapshot.journal.directory}"
+        return f"free space on the disk of {snapshot.journal.directory}"
     if snapshot.source.name == "manager":
-        return "see that Asterisk runs and lets amikafka log in: amikafka doctor"
-    return "see that what it reads is there: amikafka doctor"
+        return "check that Asterisk is running and accepts the login: amikafka doctor"
+    return "check that its files exist and are readable: amikafka doctor"
 
 
 def _advice_on_kafka(snapshot: Snapshot) -> list[str]:
     journal = snapshot.journal
-    said = ["mend Kafka, then everything is sent by itself: amikafka doctor says what is wrong"]
+    said = ["fix Kafka (amikafka doctor shows the cause); the events are then sent automatically"]
     if journal is None:
-        said.append("keep the files that are not delivered: let no rotation delete them")
+        said.append("keep the files that are not delivered yet: stop log rotation from deleting them")
     elif not snapshot.source.healthy or journal.hours_left is None:
-        said.append("nothing comes in at present: the journal does not grow")
+        said.append("no events are coming in, so the journal does not grow")
     elif journal.hours_left < LITTLE_HOURS and journal.disk_free < journal.max_bytes - snapshot.lag.bytes:
         said.append(
-            f"the disk of {journal.directory} is full in {span(journal.hours_left * 3600)}, then nothing more"
-            " comes in: free some space"
+            f"the disk of {journal.directory} will be full in {span(journal.hours_left * 3600)}, and"
+            " recording"
+            " will then stop: free space"
         )
     elif journal.hours_left < LITTLE_HOURS:
         said.append(
-            f"the journal is full in {span(journal.hours_left * 3600)}, then its oldest events are given up:"
-            " [journal] max_bytes, and room on the disk"
+            f"the journal will be full in {span(journal.hours_left * 3600)}, and its oldest events will"
+            " then be"
+            " dropped: increase [journal] max_bytes, and free disk space"
         )
     else:
-        said.append(f"the journal has room for {room(journal.hours_left)} at the present rate")
+        said.append(f"the journal has room for {room(journal.hours_left)} at the current rate")
     return said

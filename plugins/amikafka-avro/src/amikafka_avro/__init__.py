@@ -1,4 +1,4 @@
-"""The `avro` format: Avro's binary encoding, with a schema registry or without."""
+"""The `avro` format: Avro's binary encoding, with or without a schema registry."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from amikafka_tail.api import Event, FormatContext, Payload, Register, hookimpl
 AMIKAFKA_API = "1.0"
 
 MAGIC = 0
-"""What a message of Confluent's wire format begins with; the schema's id follows in four bytes."""
+"""The first byte of Confluent's wire format; the schema's id follows in four bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,27 +27,27 @@ class AvroOptions:
     """Options of the section `[avro]`."""
 
     registry: tuple[str, ...] = ()
-    """URLs of the schema registry, tried in their order. None: plain Avro, no id in front."""
+    """URLs of the schema registry, tried in order. Empty: plain Avro without an id in front."""
     subject: Literal["topic", "record", "topic_record"] = "topic"
     """The subject of a schema: `<topic>-value`, `<record's name>` or `<topic>-<record's name>`."""
     register: bool = True
-    """Whether a schema that the registry does not have is registered; no: it is only looked up."""
+    """Whether to register a schema that the registry does not have; no: only look it up."""
     schemas: Path | None = None
-    """A directory with a schema for each event that is to be a record of its own: `Hangup.avsc`."""
+    """A directory with a schema for each event that gets its own record type, such as `Hangup.avsc`."""
     username: str = ""
-    """For HTTP basic authentication at the registry; empty: without."""
+    """User for HTTP basic authentication at the registry; empty: no authentication."""
     password: str = field(default="", repr=False)
     """The password of `username`."""
     password_file: Path | None = None
-    """A file with that password: a systemd credential, for example."""
+    """A file with that password, for example a systemd credential."""
     tls_ca: Path | None = None
-    """Certificates to trust, instead of the system's."""
+    """CA certificates to trust instead of the system's."""
     tls_certificate: Path | None = None
-    """The client's own certificate, with its key if there is no `tls_key`."""
+    """The client certificate, with its key if there is no `tls_key`."""
     tls_key: Path | None = None
-    """The key of `tls_certificate`, where it is a file of its own."""
+    """The key of `tls_certificate`, if it is in a separate file."""
     tls_verify: bool = True
-    """Whether the registry's certificate must be valid, and for its host."""
+    """Whether to verify the registry's certificate and host name."""
     timeout: float = field(default=5.0, metadata={"unit": "seconds", "minimum": 0.1, "maximum": 60})
     """How long one server may take to answer."""
 
@@ -59,12 +59,12 @@ class AvroOptions:
         if self.password and self.password_file:
             raise ValueError("both password and password_file are set")
         if (self.password or self.password_file) and not self.username:
-            raise ValueError("a password without username")
+            raise ValueError("password without username")
         if self.tls_key and not self.tls_certificate:
             raise ValueError("tls_key without tls_certificate")
         if self.registry and self.schemas and self.subject == "topic":
             raise ValueError(
-                "schemas makes several types of records, and subject = topic has room for one:"
+                "schemas defines several record types, but subject = topic allows only one:"
                 " set subject = record or topic_record"
             )
 
@@ -88,12 +88,12 @@ class _Type:
         self._subject = {"topic": f"{topic}-value", "record": name, "topic_record": f"{topic}-{name}"}[
             options.subject
         ]
-        # Without a registry a consumer has to know in another way which schema it is.
+        # Without a registry, this header tells a consumer which schema it is.
         self._headers = (("avro_schema", name.encode()),)
         self._prefix: bytes | None = None
 
     def render(self, event: Event) -> bytes | Payload:
-        """Return the message of an event. Raises `TryLater` while the schema's id is not known."""
+        """Return the message of an event. Raises `TryLater` until the schema's id is known."""
         if self._registry is None:
             return Payload(self._encode(self._record_of(event)), self._headers)
         if self._prefix is None:
@@ -102,7 +102,7 @@ class _Type:
 
 
 def avro(options: AvroOptions, context: FormatContext) -> Callable[[Event], bytes | Payload]:
-    """Avro: one generic record for all events, or records of your own; with or without a registry."""
+    """Avro: one generic record for all events, or your own record types; with or without a registry."""
     registry = _registry(options) if options.registry else None
     own = {} if options.schemas is None else records.load(options.schemas)
     types: dict[str, _Type] = {}

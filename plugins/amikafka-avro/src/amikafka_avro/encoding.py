@@ -1,6 +1,6 @@
-"""Records to Avro's binary encoding: by fastavro where it is installed, else by Apache's own library.
+"""Encodes records as Avro: with fastavro if it is installed, else with Apache's own library.
 
-Both write the same bytes. Debian has no fastavro, which is about ten times as fast.
+Both write the same bytes. fastavro is about ten times as fast, but Debian does not have it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Encode = Callable[[dict[str, Any]], bytes]
 
 
 def library() -> str:
-    """Return which library encodes here."""
+    """Return the name of the library in use."""
     try:
         import fastavro  # noqa: F401, PLC0415
     except ImportError:
@@ -25,14 +25,14 @@ def library() -> str:
 def encoder(schema: dict[str, Any], by: str | None = None) -> Encode:
     """Make the function that encodes records of a schema.
 
-    It raises `ValueError` or `TypeError` for what is no such record; so does this for what is no schema.
+    It raises `ValueError` or `TypeError` for a record that does not fit. So does this for an invalid schema.
     """
     plain = without_logical_types(schema)
     return _by_fastavro(plain) if (by or library()) == "fastavro" else _by_avro(plain)
 
 
 def without_logical_types(schema: Any) -> Any:
-    """Return a schema in which a timestamp is the number that stands for it: the bytes are the same."""
+    """Return the schema with timestamps as plain numbers: the bytes are the same."""
     if isinstance(schema, dict):
         return {name: without_logical_types(part) for name, part in schema.items() if name != "logicalType"}
     if isinstance(schema, list):
@@ -45,7 +45,7 @@ def _by_fastavro(schema: dict[str, Any]) -> Encode:
 
     try:
         parsed = fastavro.parse_schema(schema)
-    except Exception as error:  # it has a dozen kinds of them
+    except Exception as error:  # it raises a dozen kinds
         raise ValueError(f"is no Avro schema: {error}") from error
     write = fastavro.schemaless_writer
 

@@ -1,4 +1,4 @@
-"""Events to records: the generic one, which has all there is, or one of a type of the user's own."""
+"""Turns events into records: the generic one, which has everything, or one of the user's own types."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ Convert = Callable[[str], Any]
 
 
 class Lines(NamedTuple):
-    """An event, read once for all fields."""
+    """An event, parsed once for all fields."""
 
     event: Event
     privilege: str
@@ -51,7 +51,7 @@ class Lines(NamedTuple):
 
 
 def lines_of(event: Event) -> Lines:
-    """Return the lines of an event but for its name and its privilege, the values of each name together."""
+    """Return the lines of an event without its name, grouped by name; the privilege is separate."""
     privilege = ""
     headers: dict[str, list[str]] = {}
     for number, (name, value) in enumerate(event.headers()[1:]):
@@ -63,7 +63,7 @@ def lines_of(event: Event) -> Lines:
 
 
 def of_host(identity: Identity) -> dict[str, Callable[[Lines], Any]]:
-    """Return what the host knows of an event, by the names of the generic record's fields."""
+    """Return the functions for the values that the host knows, by the generic record's field names."""
     return {
         "event": lambda lines: lines.event.name,
         "privilege": lambda lines: lines.privilege,
@@ -103,16 +103,16 @@ def generic(identity: Identity) -> Callable[[Event], Record]:
 
 
 def load(directory: Path) -> dict[str, dict[str, Any]]:
-    """Return the schemas of a directory by the events they are for: `Hangup.avsc` is for Hangup.
+    """Return the schemas of a directory by event name: `Hangup.avsc` is for Hangup.
 
-    Raises `ValueError` with the file where one cannot be used.
+    Raises `ValueError` naming the file that cannot be used.
     """
     try:
         paths = sorted(path for path in directory.iterdir() if path.suffix == SUFFIX)
     except OSError as error:
         raise ValueError(f"schemas {directory}: {error.strerror}") from error
     if not paths:
-        raise ValueError(f"schemas {directory}: has no file *{SUFFIX}")
+        raise ValueError(f"schemas {directory}: contains no *{SUFFIX} file")
     found = {}
     for path in paths:
         try:
@@ -129,18 +129,18 @@ def load(directory: Path) -> dict[str, dict[str, Any]]:
 
 
 def full_name(schema: dict[str, Any]) -> str:
-    """Return the name of a record with its namespace."""
+    """Return the full name of a record, with its namespace."""
     name, namespace = schema["name"], schema.get("namespace")
     return name if "." in name or not namespace else f"{namespace}.{name}"
 
 
 def typed(schema: dict[str, Any], identity: Identity) -> Callable[[Event], Record]:
-    """Make the function that returns the record of an event as a schema of the user's own asks for it.
+    """Make the function that returns the record of an event for one of the user's own schemas.
 
-    A field has the value of the header of its name, or of the one that its attribute `header` names, or with
-    the attribute `amikafka` what the host knows: the field of that name in the generic record. Where an event
-    has no such header the field's default counts. Raises `ValueError` for what no header can be made of; so
-    does the function for a value that is none of the field's type.
+    A field gets the value of the header with its name, or of the header that its attribute `header` names.
+    With the attribute `amikafka` it gets a value of the host: that field of the generic record. If an event
+    has no such header, the field's default is used. Raises `ValueError` for a type that no header can have;
+    the function raises it for a value that does not fit the field's type.
     """
     fields: list[tuple[str, Callable[[Lines], Any]]] = []
     for field in schema["fields"]:
@@ -166,7 +166,7 @@ def _value_of(field: dict[str, Any], identity: Identity) -> Callable[[Lines], An
     if (known := field.get("amikafka")) is not None:
         from_host = of_host(identity)
         if known not in from_host:
-            raise ValueError(f'"amikafka": "{known}" is unknown: there are {", ".join(from_host)}')
+            raise ValueError(f'"amikafka": "{known}" is unknown: known are {", ".join(from_host)}')
         return from_host[known]
     header = field.get("header", field["name"])
     if isinstance(field["type"], dict) and field["type"].get("type") == "array":
@@ -192,7 +192,7 @@ def _value_of(field: dict[str, Any], identity: Identity) -> Callable[[Lines], An
 
 
 def _converter(type_: Any) -> Convert:
-    """Make the function that reads a header's value as a type. Raises `ValueError` for an unknown type."""
+    """Make the function that converts a header's value to a type. Raises `ValueError` for an unknown type."""
     if isinstance(type_, list):
         return _union(type_)
     name, logical = (
@@ -213,20 +213,20 @@ def _converter(type_: Any) -> Convert:
         "bytes": lambda value: value.encode(),
     }
     if name not in simple or logical is not None:
-        raise ValueError(f"no header can be of the type {json.dumps(type_)}")
+        raise ValueError(f"a header cannot have the type {json.dumps(type_)}")
     return simple[name]
 
 
 def _union(types: list[Any]) -> Convert:
     others = [each for each in types if each != "null"]
     converters = [_converter(each) for each in others]
-    # Asterisk writes many headers whether it has a value or not.
+    # Asterisk writes many headers even if they have no value.
     empty_is_null = "null" in types and "string" not in others
 
     def convert(value: str) -> Any:
         if not value and empty_is_null:
             return None
-        reason = ValueError("the union has no type but null")
+        reason = ValueError("the union has no type other than null")
         for each in converters:
             try:
                 return each(value)
@@ -244,7 +244,7 @@ def _enumeration(type_: dict[str, Any]) -> Convert:
         if value in symbols:
             return value
         if default is None:
-            raise ValueError(f'"{value}" is none of the symbols, and the enum has no default')
+            raise ValueError(f'"{value}" is not one of the symbols, and the enum has no default')
         return str(default)
 
     return convert
@@ -266,7 +266,7 @@ def _boolean(value: str) -> bool:
 
 
 def _moment(value: str, per_second: int) -> int:
-    """Read Asterisk's `<sec>.<usec>`."""
+    """Parse Asterisk's `<sec>.<usec>`."""
     seconds, _, fraction = value.partition(".")
     if not (seconds.isascii() and seconds.isdigit()) or (fraction and not fraction.isdigit()):
         raise ValueError(f'"{value}" is not a time in seconds since 1970')

@@ -1,6 +1,6 @@
-"""A schema registry: Confluent's REST API, which Apicurio, Karapace and Redpanda speak too.
+"""A client for schema registries with Confluent's REST API (also Apicurio, Karapace, Redpanda).
 
-It is asked from a thread of its own, so that nothing else waits for it.
+Requests run in a thread of their own, so that nothing else waits for them.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True, kw_only=True)
 class Connection:
-    """Where a registry is and how to get in."""
+    """The address of a registry and how to log in."""
 
     urls: tuple[str, ...]
     register: bool
-    """Whether a schema that the registry does not have is registered, or only looked up."""
+    """Whether to register a schema that the registry does not have, or only look it up."""
     username: str = ""
     password: str = field(default="", repr=False)
     tls_ca: Path | None = None
@@ -41,7 +41,7 @@ class Connection:
 
 
 class Registry:
-    """Gives the ids of schemas. Each is asked for once in the life of the process."""
+    """Returns the ids of schemas. Each is requested once in the life of the process."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -52,7 +52,7 @@ class Registry:
         self._tls: ssl.SSLContext | None = None
 
     def id_of(self, subject: str, schema: str) -> int:
-        """Return the id of a schema. Never waits: raises `TryLater` while the registry is asked for it."""
+        """Return the id of a schema. Never blocks: raises `TryLater` until the registry has answered."""
         key = (subject, schema)
         found = self._ids.get(key)
         if found is not None:
@@ -62,10 +62,10 @@ class Registry:
                 self._queries.add(key)
                 threading.Thread(target=self._ask, args=(key,), name="schema-registry", daemon=True).start()
             problem = self._problems.get(key)
-        raise TryLater(problem or f"the schema registry is asked for the id of {subject}")
+        raise TryLater(problem or f"waiting for the schema registry to return the id of {subject}")
 
     def _ask(self, key: Key) -> None:
-        """Ask one server after the other until one answers."""
+        """Query one server after the other until one answers."""
         problems = []
         for url in self._connection.urls:
             try:
@@ -104,7 +104,7 @@ class Registry:
         ) as answer:
             found: Any = json.loads(answer.read(MAX_ANSWER))["id"]
         if not isinstance(found, int) or not 0 <= found < 1 << 32:
-            raise ValueError(f"the id {found!r} is no number of 32 bits")
+            raise ValueError(f"the id {found!r} is not a 32-bit number")
         return found
 
     def _context(self, url: str) -> ssl.SSLContext | None:
@@ -116,7 +116,7 @@ class Registry:
 
 
 def tls_context(connection: Connection) -> ssl.SSLContext:
-    """Return how to speak TLS. Raises `OSError` for files that cannot be used."""
+    """Return the TLS context. Raises `OSError` for unusable files."""
     context = ssl.create_default_context(cafile=connection.tls_ca)
     if not connection.tls_verify:
         context.check_hostname = False
@@ -128,20 +128,20 @@ def tls_context(connection: Connection) -> ssl.SSLContext:
 
 @functools.lru_cache(maxsize=16)
 def shared(connection: Connection) -> Registry:
-    """Return the one registry of a connection: what it has told counts for every Asterisk and reload."""
+    """Return the one registry of a connection; its ids are shared by every Asterisk and reload."""
     return Registry(connection)
 
 
 def _explain(error: urllib.error.HTTPError, subject: str) -> str:
-    """Say what an answer means, and what to do about it."""
+    """Return what an error response means, and what to do about it."""
     try:
         said = json.loads(error.read(MAX_ANSWER))["message"]
-    except Exception:  # not every server and proxy answers as the API says
+    except Exception:  # not every server and proxy follows the API
         said = error.reason
-    way_out = {
-        401: ": username and password of [avro]",
-        403: ": may this user write to the subject?",
-        404: f": is the schema registered under {subject}? register = yes does it",
-        409: f": it is not compatible with what {subject} has: change the schema, or the subject's rule",
+    remedy = {
+        401: ": check username and password in [avro]",
+        403: ": check that this user may write to the subject",
+        404: f": the schema is not registered under {subject}: register it, or set register = yes",
+        409: f": it is not compatible with {subject}: change the schema, or the subject's compatibility rule",
     }.get(error.code, "")
-    return f"{error.code} {said}{way_out}"
+    return f"{error.code} {said}{remedy}"

@@ -20,8 +20,8 @@ AMIKAFKA_API = "1.0"
 BINARY_TYPE = (("content-type", b"application/json"),)
 STRUCTURED_TYPE = (("content-type", b"application/cloudevents+json; charset=UTF-8"),)
 MAX_TYPES = 2048
-"""Names of events remembered: a dialplan can make up names without end."""
-# Control characters, and what is no character at all, are not allowed in an attribute (spec.md, Type System).
+"""Event names that are cached: a dialplan can invent any number of names."""
+# An attribute may not contain control characters or non-characters (spec.md, Type System).
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff]")
 
 
@@ -32,11 +32,11 @@ class CloudEventsOptions:
     mode: Literal["binary", "structured"] = "binary"
     """`binary`: attributes are headers `ce_...`, the value is the data. `structured`: all is in the value."""
     type_prefix: str = "org.asterisk.ami."
-    """What stands before the event's name in `type`."""
+    """The prefix of the event's name in `type`."""
     source: str = ""
-    """The attribute `source`, a URI reference; `/asterisk/` and the entity id if it is not set."""
+    """The attribute `source`, a URI reference; default: `/asterisk/` and the entity id."""
     duplicates: Literal["last", "list"] = "last"
-    """In the data, of a header that comes several times: its last value, or a list of all of them."""
+    """A repeated header in the data: its last value, or a list of all values."""
 
     def __post_init__(self) -> None:
         if any(char.isspace() or not char.isprintable() for char in self.source):
@@ -53,7 +53,7 @@ def cloudevents(options: CloudEventsOptions, context: FormatContext) -> Callable
         "specversion": "1.0",
         "source": options.source or f"/asterisk/{quote(identity.entity_id, safe='')}",
         "datacontenttype": "application/json",
-        # Extensions: in the structured mode a consumer may look at the value alone.
+        # Extensions: in structured mode a consumer may read only the value.
         "entityid": identity.entity_id,
         "systemname": identity.system_name,
         "asteriskversion": identity.asterisk_version,
@@ -76,13 +76,13 @@ def cloudevents(options: CloudEventsOptions, context: FormatContext) -> Callable
         assert type(data) is bytes
         headers = []
         for name, value in attributes(event).items():
-            # The content type of the data is the message's own (kafka-protocol-binding.md, 3.2.1).
+            # The data's content type is the message's content type (kafka-protocol-binding.md, 3.2.1).
             if name != "datacontenttype":
                 headers.append((f"ce_{name}", value.encode()))
         return Payload(data, (*BINARY_TYPE, *headers))
 
     def structured(event: Event) -> Payload:
-        # The JSON format of a JSON datum is the datum itself, whatever its bytes are called.
+        # In the JSON format, JSON data is embedded as it is.
         members = json.dumps(attributes(event), ensure_ascii=False, separators=(",", ":"))
         return Payload(members[:-1].encode() + b',"data":' + data_of(event) + b"}", STRUCTURED_TYPE)
 
@@ -90,7 +90,7 @@ def cloudevents(options: CloudEventsOptions, context: FormatContext) -> Callable
 
 
 def _rfc3339(moment_ms: int) -> str:
-    """Return a time as an attribute has it, empty for one that no calendar has."""
+    """Return a time in the form of an attribute, empty if it is out of range."""
     try:
         moment = datetime.fromtimestamp(moment_ms // 1000, timezone.utc)
     except (ValueError, OverflowError, OSError):

@@ -1,6 +1,6 @@
-"""The `queuelog` source: Asterisk's queue_log, each line of it an event.
+"""The `queuelog` source: Asterisk's queue_log. Each line becomes an event.
 
-The fields and their meaning are those of Asterisk's documentation, "Queue Logs":
+Asterisk's documentation, "Queue Logs", explains the fields:
 
     1366720340|1366720340.303267|MYQUEUE|SIP/8007|RINGNOANSWER|1000
 """
@@ -40,7 +40,7 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "UNPAUSE": ("Reason",),
     "UNPAUSEALL": ("Reason",),
 }
-"""What stands behind the event's type. All that is not named here becomes `Data1`, `Data2` and so on."""
+"""The fields after the event's type. Fields without a name here become `Data1`, `Data2` and so on."""
 NOTHING = b"NONE"
 FIELDS = 5
 
@@ -50,7 +50,7 @@ class QueueLogOptions(LineLogOptions):
     """Options of the section `[queuelog]`."""
 
     path: tuple[str, ...] = ("/var/log/asterisk/queue_log",)
-    """Files or patterns, separated by commas; each file is read with its rotations."""
+    """Files or patterns, separated by commas; each file is read with its rotated files."""
 
 
 def queuelog(options: QueueLogOptions) -> ReplayableSource:
@@ -59,7 +59,7 @@ def queuelog(options: QueueLogOptions) -> ReplayableSource:
 
 
 def read_line(line: bytes) -> LineEvent | None:
-    """Return the event of one line. Raises `ValueError` for a line that is none of queue_log's."""
+    """Return the event of one line. Raises `ValueError` for a line that is not from queue_log."""
     if not line.strip():
         return None
     time, *fields = line.replace(b"\r", b" ").split(b"|")
@@ -75,7 +75,7 @@ def read_line(line: bytes) -> LineEvent | None:
         b"Timestamp: " + time,
         b"QueueEvent: " + kind,
     ]
-    # NONE stands where there is no call, no queue or no agent.
+    # NONE means no call, no queue or no agent.
     named = ((b"Uniqueid", call), (b"Queue", queue), (b"Agent", agent))
     lines += [name + b": " + value for name, value in named if value not in (NOTHING, b"")]
     names = PARAMETERS.get(kind.decode("latin-1"), ())

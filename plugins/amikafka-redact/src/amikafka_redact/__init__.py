@@ -17,11 +17,11 @@ AMIKAFKA_API = "1.0"
 
 MIN_KEY_BYTES = 16
 MAX_KINDS = 2048
-"""Names of events remembered: a dialplan can make up names without end."""
+"""Event names that are cached: a dialplan can invent any number of names."""
 PROTECTED = ("event", "privilege", "timestamp")
-"""What an event is, and when it was: without these there is nothing to publish."""
+"""The type and the time of an event: without these there is nothing to publish."""
 
-# A line begins where app_ami_kafka sees one begin: after any CR or LF. The event's own name has none before.
+# As in app_ami_kafka, a line begins after any CR or LF. The event's name has none before it.
 _LINE = re.compile(rb"([\r\n]+)([^\r\n]+)")
 CRLF = b"\r\n"
 OF_VARIABLES = (b"Variable", b"Value")
@@ -31,34 +31,34 @@ Change = Callable[[bytes], bytes]
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """One `[[rule]]`: which values of which events, and what becomes of them."""
+    """One `[[rule]]`: which values of which events to redact, and how."""
 
     action: Literal["remove", "mask", "hash"]
-    """`remove`: the whole line. `mask`: each character becomes `*`. `hash`: HMAC-SHA256 with the key."""
+    """`remove`: delete the line. `mask`: each character becomes `*`. `hash`: HMAC-SHA256 with the key."""
     events: tuple[str, ...] = ("*",)
-    """Names of events, or patterns such as `Agent*`; upper and lower case are the same."""
+    """Names of events, or patterns such as `Agent*`; not case-sensitive."""
     headers: tuple[str, ...] = ()
-    """Names of headers, or patterns such as `*CallerIDNum`; upper and lower case are the same."""
+    """Names of headers, or patterns such as `*CallerIDNum`; not case-sensitive."""
     variables: tuple[str, ...] = ()
-    """Names of channel variables, or patterns: their values in VarSet and in each ChanVariable."""
+    """Names of channel variables, or patterns: applies to their values in VarSet and in each ChanVariable."""
     match: str = ""
-    """A regular expression: only what it matches in a value is masked or hashed, only lines with a match are
-    removed. Empty: the whole value."""
+    """A regular expression: only the matching parts of a value are masked or hashed, only lines with a match
+    are removed. Empty: the whole value."""
     keep_last: int = field(default=0, metadata={"minimum": 0, "maximum": 1000})
-    """With `mask`: how many characters at the end stay as they are."""
+    """With `mask`: how many characters at the end stay visible."""
 
     def __post_init__(self) -> None:
         if not self.headers and not self.variables:
-            raise ValueError("neither headers nor variables: the rule concerns nothing")
+            raise ValueError("set headers or variables: the rule matches nothing")
         for name in self.headers:
             if name.lower() in PROTECTED:
-                raise ValueError(f'headers: "{name}" cannot be redacted: without it there is no event')
+                raise ValueError(f'headers: "{name}" cannot be redacted: every event needs it')
         if self.keep_last and self.action != "mask":
-            raise ValueError("keep_last goes with action = mask")
+            raise ValueError("keep_last needs action = mask")
         try:
             re.compile(self.match)
         except re.error as error:
-            raise ValueError(f'match "{self.match}" is no regular expression: {error}') from None
+            raise ValueError(f'match "{self.match}" is not a regular expression: {error}') from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +66,9 @@ class RedactOptions:
     """Options of `ami_kafka.d/redact.toml`."""
 
     key_file: Path | None = None
-    """The key for `hash`: a file of at least 16 bytes that nobody else can read."""
+    """The key for `hash`: a file with at least 16 bytes, readable only by the service."""
     rule: tuple[Rule, ...] = ()
-    """What is redacted; of several rules for one value all count, in their order."""
+    """The rules. If several rules match a value, all are applied, in order."""
 
     def __post_init__(self) -> None:
         if any(rule.action == "hash" for rule in self.rule) and self.key_file is None:
@@ -76,9 +76,9 @@ class RedactOptions:
 
 
 def redact(options: RedactOptions) -> Callable[[Event], bool | Event]:
-    """Remove, mask or hash values of an event. Its name, its privilege and its timestamp always stay."""
+    """Remove, mask or hash values of an event. Its name, privilege and timestamp are never changed."""
     if not options.rule:
-        raise ValueError("there is no rule: ami_kafka.d/redact.toml has a [[rule]] for each thing to hide")
+        raise ValueError("no rule: add a [[rule]] to ami_kafka.d/redact.toml for each value to redact")
     key = b"" if options.key_file is None else _key(options.key_file)
     rules = [_Rule(rule, key) for rule in options.rule]
     redactors: dict[bytes, _Redactor | None] = {}
@@ -107,14 +107,14 @@ def _key(path: Path) -> bytes:
         raise ValueError(f"key_file {path}: {error.strerror}") from error
     if len(key) < MIN_KEY_BYTES:
         raise ValueError(
-            f"key_file {path}: has {len(key)} bytes, a key needs {MIN_KEY_BYTES}:"
+            f"key_file {path}: has {len(key)} bytes, a key needs at least {MIN_KEY_BYTES}:"
             f" head -c 32 /dev/urandom | base64 > {path}"
         )
     return key
 
 
 class _Rule:
-    """A rule with its patterns compiled."""
+    """A rule with compiled patterns."""
 
     def __init__(self, rule: Rule, key: bytes) -> None:
         self._events = _any_of(rule.events)
@@ -126,23 +126,23 @@ class _Rule:
         self._change = _hash(key) if rule.action == "hash" else _mask(rule.keep_last)
 
     def concerns(self, name: str) -> bool:
-        """Tell whether the rule is about events of a name."""
+        """Return whether the rule applies to events of a name."""
         return self._events(name)
 
     def is_about_header(self, name: str) -> bool:
-        """Tell whether the values of a header are redacted."""
+        """Return whether the rule applies to a header."""
         return name.lower() not in PROTECTED and self._headers(name)
 
     def is_about_variable(self, name: bytes) -> bool:
-        """Tell whether the values of a channel variable are redacted."""
+        """Return whether the rule applies to a channel variable."""
         return self._variables(decode(name))
 
     def matches(self, value: bytes) -> bool:
-        """Tell whether there is anything in a value to redact."""
+        """Return whether a value contains anything to redact."""
         return self._match is None or self._match.search(value) is not None
 
     def changed(self, value: bytes) -> bytes:
-        """Return what becomes of a value that is not removed."""
+        """Return the masked or hashed value."""
         if self._match is None:
             return self._change(value)
         return self._match.sub(lambda found: self._change(found[0]) if found[0] else b"", value)
@@ -158,7 +158,7 @@ class _Redactor:
         self._variable = b""
 
     def redacted(self, raw: bytes) -> bytes:
-        """Return the text of an event without what must not be seen."""
+        """Return the redacted text of an event."""
         self._variable = b""
         first, *lines = raw.split(CRLF)
         if raw.count(b"\r") + raw.count(b"\n") != 2 * len(lines):
@@ -168,7 +168,7 @@ class _Redactor:
         for line in lines:
             name, separator, value = line.partition(b": ")
             if known.get(name, self) is None:
-                made.append(line)  # nothing is to be hidden there: by far the most
+                made.append(line)  # no rule applies: by far the most common case
             elif (changed := self._line(line, name, separator, value)) is not None:
                 made.append(changed)
         return CRLF.join(made)
@@ -178,7 +178,7 @@ class _Redactor:
         return b"" if changed is None else found[1] + changed
 
     def _line(self, line: bytes, name: bytes, separator: bytes, value: bytes) -> bytes | None:
-        """Return what becomes of a line, `None` where it is removed."""
+        """Return the redacted line, `None` if it is removed."""
         if not separator:
             name, separator, value = line.partition(b":")
         rules = self._rules_of(name)
@@ -199,7 +199,7 @@ class _Redactor:
         return name + separator + value
 
     def _rules_of(self, name: bytes) -> list[_Rule] | None:
-        """Return the rules for a header, `None` where there is nothing to look at."""
+        """Return the rules for a header, `None` if no rule can apply."""
         if name in self._known:
             return self._known[name]
         if len(self._known) >= MAX_KINDS:
@@ -210,7 +210,7 @@ class _Redactor:
         return self._known[name]
 
     def _channel_variable(self, value: bytes, rules: list[_Rule]) -> bytes:
-        """Return `NAME=value` with what becomes of the value; the name always stays."""
+        """Return `NAME=value` with the redacted value; the name is never changed."""
         variable, separator, value = value.partition(b"=")
         for rule in [*rules, *(rule for rule in self._rules if rule.is_about_variable(variable))]:
             if rule.matches(value):
@@ -219,7 +219,7 @@ class _Redactor:
 
 
 def _is_channel_variable(name: bytes) -> bool:
-    """Tell whether a header is ChanVariable, DestChanVariable, or `ChanVariable(channel)` as it once was."""
+    """Return whether a header is ChanVariable, DestChanVariable, or the old form `ChanVariable(channel)`."""
     return name.split(b"(", 1)[0].endswith(b"ChanVariable")
 
 

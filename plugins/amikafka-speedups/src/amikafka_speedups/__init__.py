@@ -1,7 +1,7 @@
-"""What amikafka does for every event, in C: its object, `eventfilter`, the envelope, the format `json`.
+"""The per-event work of amikafka in C: event objects, `eventfilter`, the envelope, the format `json`.
 
-amikafka uses it where it is installed. Its own functions in Python are the definition of all of it: they
-decide the same and give the same bytes, and what is not an ordinary event is left to them.
+amikafka uses this package if it is installed. amikafka's own Python functions define the behaviour: they make
+the same decisions and give the same bytes, and they handle every unusual event.
 """
 
 from amikafka_speedups._native import Envelope, EventFilter, JsonRenderer, plain_events
@@ -10,4 +10,4 @@ __all__ = ["VERSION", "Envelope", "EventFilter", "JsonRenderer", "plain_events"]
 
 __version__ = "0.1.0"
 VERSION = 3
-"""Of what is between amikafka and this package and of what both do: see amikafka_tail/model/speedups.py."""
+"""Version of the interface and the behaviour: see amikafka_tail/model/speedups.py."""

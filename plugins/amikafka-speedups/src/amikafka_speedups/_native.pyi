@@ -6,9 +6,9 @@ _Test = tuple[bytes, str, bytes, Callable[[bytes], bool]]
 
 @final
 class JsonRenderer:
-    """Renders an event as the format `json` does; asks `exact` where an event is odd.
+    """Renders an event in the format `json`; calls `exact` for an unusual event.
 
-    `identity` is the members of the object that say who the event is from, as they are to be written.
+    `identity` is the JSON text of the members with the identity.
     """
 
     def __new__(
@@ -23,7 +23,7 @@ class JsonRenderer:
 
 @final
 class Envelope:
-    """Returns an event's key, headers and moment in ms; asks `learn` about a kind that it has not seen."""
+    """Returns an event's key, headers and time in ms; calls `learn` for a new kind of event."""
 
     def __new__(
         cls,
@@ -35,12 +35,12 @@ class Envelope:
 
 @final
 class EventFilter:
-    """Tells whether an event passes the `eventfilter` lines; asks `twin` where its first line is odd.
+    """Returns whether an event passes the `eventfilter` lines; calls `twin` if its first line is unusual.
 
-    A rule is a name and the tests of the includes and the excludes that concern events of that name; the
-    first is for names that have none. With `must_match` one of the includes has to find an event. A test is
-    a header with its colon (nothing for the whole event), a method, what every text contains that matches
-    (the pattern, but for `regex`), and what `regex` asks.
+    A rule is an event name with the tests of its includes and its excludes. The first rule is for names
+    without a rule of their own. With `must_match`, an event must match one of the includes. A test is a
+    header with its colon (empty for the whole event), a method, a text that every match contains (the
+    pattern, except for `regex`), and the function to call for `regex`.
     """
 
     def __new__(
@@ -54,7 +54,7 @@ class EventFilter:
 def plain_events(
     type: type[_Event], blocks: list[bytes], position: int, captured_ms: int, /
 ) -> list[_Event] | None:
-    """Return the events of blocks, the first at `position`; `None` where one needs a closer look.
+    """Return the events of blocks, the first at `position`; `None` if a block is unusual.
 
     `type` has the slots `raw`, `position` and `captured_ms`; its `__init__` is not called.
     """
