@@ -198,7 +198,7 @@ def replay_command(options: argparse.Namespace) -> int:
     print(
         f"amikafka: {counters.events} events read, {counters.sent} messages"
         f" {'printed' if to_output else 'delivered'}, {counters.filtered} filtered,"
-        f" {counters.dead_letters} to the dead letters, {counters.torn} cut off, {counters.overlong} too"
+        f" {counters.dead_letters} set aside, {counters.torn} cut off, {counters.overlong} too"
         " long",
         file=sys.stderr,
     )

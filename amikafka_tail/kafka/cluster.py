@@ -244,8 +244,8 @@ def hint(said: str, properties: Mapping[str, str]) -> str:
         ("Authentication failed", "check [kafka] sasl_username, sasl_password and sasl_mechanisms"),
         ("Authentication failure", "check [kafka] sasl_username, sasl_password and sasl_mechanisms"),
         ("authentication", "check [kafka] sasl_username, sasl_password and sasl_mechanisms"),
-        ("Disconnected", f"check that this port of the broker speaks {protocol}, as [kafka]"
-         " security_protocol says"),
+        ("Disconnected", f"check that [kafka] security_protocol = {protocol} is right for this port of"
+         " the broker"),
         ("authorization failed", "add an ACL for the user: kafka-acls.sh --add --allow-principal User:... "
          "--operation Write --operation Describe --topic ..."),
         ("timed out", "check that no firewall drops packets between here and [kafka] brokers"),

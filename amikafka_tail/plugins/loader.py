@@ -41,10 +41,7 @@ def load(only: str | None = None) -> Registry:
     if problems:
         raise PluginError(
             "\n".join(problems)
-            + (
-                f"\nfix the plugin or remove it, or leave it out of {LOAD_VARIABLE}, the list of plugins to"
-                " load"
-            )
+            + f"\nfix the plugin, remove it, or leave it out: {LOAD_VARIABLE} lists the plugins to load"
         )
     return registry
 

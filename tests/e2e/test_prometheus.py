@@ -139,7 +139,7 @@ def test_no_alert_fires_where_all_is_well_and_one_does_where_it_is_not(
         others = {"AmikafkaPartitionWithoutLeader", "AmikafkaBrokerTimeouts"}
         assert set(scraped.firing()) - others == {"AmikafkaKafkaDown"}
         assert scraped.firing()["AmikafkaKafkaDown"]["summary"] == (
-            f"Kafka takes nothing from {scraped.address}"
+            f"Kafka accepts no messages from {scraped.address}"
         )
     finally:
         kafka.start()

@@ -154,7 +154,7 @@ def test_a_reload_does_not_switch_it_off_and_says_so(world: World) -> None:
     world.start()
     world.daemon.configure(world.configuration().replace("[general]", "[general]\nenabled = no"))
     world.daemon.signal(signal.SIGHUP)
-    world.daemon.wait_for_log(r"\[general\] enabled = no takes effect with a restart")
+    world.daemon.wait_for_log(r"\[general\] enabled = no needs a restart to take effect")
     world.daemon.wait_for_log("configuration reloaded")
     world.asterisk.send(event(0))
     assert world.numbers(1) == [0]
@@ -167,7 +167,7 @@ def test_a_wrong_configuration_is_refused_with_file_and_line_and_the_old_one_sta
     world.daemon.wait_for_log(
         r'ami_kafka\.conf:\d+: \[kafka\] tpoic: unknown option \(did you mean "topic"\?\)'
     )
-    world.daemon.wait_for_log("was not reloaded: the one before stays in use")
+    world.daemon.wait_for_log("was not reloaded: the previous one stays in use")
     world.asterisk.send(event(0))
     assert world.numbers(1) == [0]
 

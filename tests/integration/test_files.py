@@ -289,7 +289,7 @@ def test_spooled_files_are_published_and_deleted(follower: Follower) -> None:
     follower.daemon.configure(text.replace(f"directory = {spool}", "directory = /proc/nowhere"))
     follower.daemon.signal(signal.SIGHUP)
     follower.daemon.wait_for_log("/proc/nowhere: cannot be made: .*")
-    follower.daemon.wait_for_log("was not reloaded: the one before stays in use")
+    follower.daemon.wait_for_log("was not reloaded: the previous one stays in use")
     (spool / "400.ami").write_bytes(b"Event: A\r\nNumber: 400\r\n\r\n")
     follower.wait_for({400})
     assert follower.numbers == [*range(301), 400]

@@ -105,9 +105,9 @@ def test_a_kafka_that_is_away(world: World) -> None:
 
     wait_for(told, BOUND, "exit code 1", interval=1.0)  # each look is a process
     said = " ".join(amikafka(world, "status").stdout.split())
-    assert "State PROBLEM: Kafka takes nothing: " in said
+    assert "State PROBLEM: Kafka accepts no messages: " in said
     assert "Lost nothing" in said
-    assert "mend Kafka, then everything is sent by itself" in said
+    assert "the events are then sent automatically" in said
     assert "Connection refused" in said, "the last warnings are there"
     values = state(world)
     assert values["lag"]["events"] == 50
@@ -120,7 +120,7 @@ def test_a_kafka_that_is_away(world: World) -> None:
     world.daemon.wait_for(lambda: state(world)["events"]["delivered"] == 50, BOUND, "all is delivered")
     values = state(world)
     assert (values["events"]["read"], values["kafka"]["rewinds"]) == (100, 1)
-    assert "read 100 (some of them again)" in " ".join(amikafka(world, "status").stdout.split())
+    assert "read 100 (some more than once)" in " ".join(amikafka(world, "status").stdout.split())
 
 
 def test_an_asterisk_that_is_away(world: World) -> None:
@@ -129,7 +129,7 @@ def test_an_asterisk_that_is_away(world: World) -> None:
     world.asterisk.close()
     world.daemon.wait_for(lambda: amikafka(world, "status").returncode == 1, BOUND, "exit code 1")
     said = " ".join(amikafka(world, "status").stdout.split())
-    assert "PROBLEM: nothing comes in: " in said
+    assert "PROBLEM: no events are coming in: " in said
     assert "amikafka doctor" in said
 
 
@@ -171,7 +171,7 @@ def test_what_a_daemon_left_behind_is_said(world: World) -> None:
     world.daemon.kill()
     asked = amikafka(world, "status")
     assert asked.returncode == os.EX_UNAVAILABLE
-    assert "are not delivered; they are when it runs again" in asked.stderr
+    assert "not delivered yet; they will be after the next start" in asked.stderr
 
 
 def test_a_daemon_that_hangs(world: World) -> None:
@@ -318,7 +318,7 @@ def test_another_journal_is_not_spoken_of_before_the_restart_that_it_takes(world
     other = "directory = /not/there\nmax_bytes = 99m"
     path.write_text(re.sub("directory = .*\nmax_bytes = .*", other, path.read_text()))
     world.daemon.signal(signal.SIGHUP)
-    world.daemon.wait_for_log(r"\[journal\]: what was changed there takes effect with a restart")
+    world.daemon.wait_for_log(r"\[journal\]: the changes need a restart to take effect")
     world.daemon.wait_for_log("configuration reloaded")
     status, text = get(port, "/metrics")
     assert status == 200
@@ -334,4 +334,4 @@ def test_a_port_that_is_taken_costs_no_event(world: World) -> None:
         world.daemon.configure(world.configuration() + lines)
         world.start()
         world.carry(event(1))
-    assert "there are no metrics" in world.daemon.log
+    assert "no metrics are served" in world.daemon.log

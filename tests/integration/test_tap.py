@@ -100,7 +100,7 @@ def test_a_person_sees_lines_and_filters_choose_them(world: World, push: str) ->
         assert re.fullmatch(r"\d\d:\d\d:\d\d\.\d{3} Numbered           key Numbered  Number: 0", lines[0])
         assert tap.end() == 130
         came = 5 if push == "yes" else 6
-        assert f"{came} events came, 4 shown, {came - 4} kept back by filters" in tap.said
+        assert f"{came} events received, 4 shown, {came - 4} excluded by filters" in tap.said
     with tapping(world, "--all", "Number: [34]", "--headers") as tap:
         world.asterisk.wait_until_ready(2)
         world.asterisk.happen(data)
@@ -140,7 +140,7 @@ def test_a_lost_connection_is_made_again_and_said(world: World) -> None:
         world.asterisk.wait_until_ready(2)
         world.asterisk.send(event(3))
         assert tap.lines(1)[0].endswith("Number: 3"), "of the torn event nothing is shown"
-        tap.wait_until_said("what happened meanwhile is not shown")
+        tap.wait_until_said("events in that time are not shown")
         assert tap.end() == 130
 
 
@@ -173,7 +173,7 @@ def test_asterisk_refuses_a_second_session(world: World) -> None:
     with tapping(world) as tap:
         assert tap.process.wait(BOUND) == os.EX_NOPERM
         assert "The user is logged in elsewhere and has allowmultiplelogin = no" in tap.said
-        assert "tap needs a session of its own: set allowmultiplelogin = yes" in tap.said
+        assert "tap needs its own session: set allowmultiplelogin = yes" in tap.said
 
 
 def test_over_tls(world: World, tmp_path: Path) -> None:
@@ -216,7 +216,7 @@ def test_asterisk_does_not_wait_for_whoever_reads_the_output(world: World) -> No
         assert found[-2] == 39_999, "the newest are there"
         assert len(found) < 40_000
         assert tap.end() == 130
-        assert "events come faster than they can be printed: some are passed over" in tap.said
+        assert "events arrive faster than they can be printed: some are skipped" in tap.said
         assert "MB passed over" in tap.said
 
 
@@ -264,7 +264,7 @@ def test_an_event_log_is_followed_from_now_on_and_left_alone(world: World, tmp_p
     world.daemon.configure(text.partition("[manager]")[0] + f"\n[eventlog]\npath = {log}\n"
                            "[journal]\ndirectory = @HERE@/journal\n")  # fmt: skip
     with tapping(world, "--json") as tap:
-        tap.wait_until_said("reading what is written from now on")
+        tap.wait_until_said("waiting for new events in")
         with log.open("ab") as file:
             file.write(log_lines(3))
         assert numbers(tap.messages(1)) == [3]

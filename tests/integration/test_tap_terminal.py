@@ -78,7 +78,7 @@ def test_a_terminal_has_colour_unless_it_is_not_wanted(world: World) -> None:
             assert ("\x1b[" in terminal.raw) is coloured
             terminal.press("\x03")
             assert terminal.wait_for_exit() == 130
-            assert "1 event came, 1 shown" in terminal.text
+            assert "1 event received, 1 shown" in terminal.text
             assert "Traceback" not in terminal.text
 
 

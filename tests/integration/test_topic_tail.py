@@ -123,7 +123,7 @@ def test_a_topic_that_is_empty_begins_with_its_first_message(kafka: MockKafka) -
 def test_a_broker_that_is_away_is_said_with_what_to_do(topic: Topic) -> None:
     with pytest.raises(ClusterError, match="events cannot be read") as raised:
         TopicTail({"bootstrap.servers": "127.0.0.1:1"}, "events", [0], since_ms=SINCE, seconds=1)
-    assert "see that Kafka runs" in raised.value.hint
+    assert "check that Kafka is running" in raised.value.hint
 
 
 def test_where_the_broker_sets_the_time_the_header_says_when_it_happened() -> None:

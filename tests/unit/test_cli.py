@@ -90,7 +90,7 @@ def test_of_a_file_that_is_none_only_the_beginning_is_told(
 
 def test_resume_needs_log_files(identified: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["replay", "-c", str(identified), "--resume", "note", "a.ami"]) == os.EX_USAGE
-    assert "--resume goes with --from eventlog" in capsys.readouterr().err
+    assert "--resume needs --from eventlog" in capsys.readouterr().err
 
 
 def test_check_finds_what_only_librdkafka_knows_to_be_wrong(
@@ -428,7 +428,7 @@ def test_dead_letters_are_published_once_their_cause_is_mended(
     letters.keep(b"Event: half of", position=40, reason="cut off", kind="torn")
     assert main(["replay", "--from", "dead-letter", "--to", "-", "letters.jsonl"]) == 0
     shown = capsys.readouterr()
-    assert "letters.jsonl: 1 entries are no whole events and are passed over" in shown.err
+    assert "letters.jsonl: 1 entries are not complete events and are skipped" in shown.err
     printed = [json.loads(line) for line in shown.out.splitlines()]
     assert [message["key"] for message in printed] == ["A", "B"]
     assert [dict(message["headers"])["timestamp"] for message in printed] == [

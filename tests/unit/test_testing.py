@@ -223,7 +223,7 @@ def test_a_plugin_that_waits_for_ever_is_an_error(register: Callable[..., None],
         raise TryLater("never")
 
     register("format", lambda options, context: render)
-    with pytest.raises(TimeoutError, match="still has to wait"):
+    with pytest.raises(TimeoutError, match="is still waiting"):
         testing.publish(CONFIGURATION.replace("json", "bad"), [testing.event("A")], tmp_path, seconds=0.2)
 
 

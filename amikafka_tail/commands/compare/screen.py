@@ -11,7 +11,7 @@ from typing import NamedTuple
 from amikafka_tail.commands.compare.copies import Side
 from amikafka_tail.commands.compare.judge import KNOWN, Difference
 from amikafka_tail.commands.compare.report import ASIDE, Counts, Example, Report
-from amikafka_tail.commands.compare.verdict import Verdict
+from amikafka_tail.commands.compare.verdict import WHOSE, Verdict
 from amikafka_tail.daemon.logs import printable
 from amikafka_tail.model.humanize import counted
 
@@ -110,7 +110,7 @@ def _alone(report: Report, side: Side, width: int) -> Iterator[str]:
         return
     total = report.total
     count = total.only_module if side == "module" else total.only_ours
-    yield from ("", f"Only on the topic of {TITLES[side]}: {counted(count, 'event')} ({PLACES})")
+    yield from ("", f"Only on {WHOSE[side]}: {counted(count, 'event')} ({PLACES})")
     for example in one.alone:
         yield from _wrapped("    ", f"{_harmless(example.name)}, {_where(example)}", width)
         yield from _wrapped("      ", _cut(_harmless(example.value), MOST_SHOWN), width)

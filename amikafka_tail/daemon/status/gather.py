@@ -91,8 +91,7 @@ class Gatherer:
         elif self._away_since is None and now - self._waiting_since > STUCK_SECONDS:
             self._away_since = self._waiting_since
             log.warning(
-                "Kafka has acknowledged nothing for %.0f s: events wait in the journal, nothing is lost:"
-                " lag_bytes=%d",
+                "Kafka has acknowledged nothing for %.0f s: events are kept, nothing is lost: lag_bytes=%d",
                 now - self._waiting_since,
                 pipeline.lag,
             )

@@ -155,7 +155,7 @@ def test_a_warning_names_the_lines_and_has_its_way_out_behind_the_first_colon() 
     _, outcome = pushed([A, B, FilterLine("eventfilter", "!Z")], lambda _fields: unknown)
     first, second = outcome.warnings()
     assert (
-        first.partition(": ")[2] == "they are applied here, nothing is lost by it; conf:0, eventfilter = !Z"
+        first.partition(": ")[2] == "amikafka applies them itself, nothing is lost; conf:0, eventfilter = !Z"
     )
     assert second.endswith("; conf:1")
 

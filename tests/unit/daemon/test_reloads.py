@@ -42,19 +42,19 @@ def test_what_is_wrong_comes_back(environment: dict[str, str]) -> None:
     assert str(caught.value).splitlines() == [
         "x.conf:3: [kafka] tpoic: unknown option",
         "another",
-        "the configuration before stays in use",
+        "the previous configuration stays in use",
     ]
     assert caught.value.exit_code == os.EX_CONFIG
 
 
 def test_an_older_answer_is_none(environment: dict[str, str]) -> None:
     Reloads(environment).done(["old"])
-    with pytest.raises(ReloadFailed, match="has not answered for 0 s"):
+    with pytest.raises(ReloadFailed, match="has not answered within 0 s"):
         ask(environment, seconds=0.2)
 
 
 def test_a_daemon_that_is_gone_is_said(environment: dict[str, str]) -> None:
-    with pytest.raises(ReloadFailed, match="the daemon has ended"):
+    with pytest.raises(ReloadFailed, match="the daemon has stopped"):
         ask({**environment, "MAINPID": str(2**22 - 1)}, seconds=1)
 
 

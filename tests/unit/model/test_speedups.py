@@ -69,7 +69,7 @@ def test_one_that_is_for_another_amikafka_is_not_used_and_the_way_out_is_said(
     install(text)
     found = find({})
     assert (found.package, found.used) == (None, "no")
-    assert "for another version of amikafka" in found.reason
+    assert "does not match this amikafka" in found.reason
     assert found.advice == "upgrade amikafka and amikafka-speedups together"
 
 
@@ -82,7 +82,7 @@ def test_one_that_cannot_be_loaded_is_not_used_and_the_way_out_is_said(install: 
     found = find({})
     assert found.package is None
     assert "cannot be loaded: " in found.reason
-    assert found.advice == "install amikafka-speedups again"
+    assert found.advice == "reinstall amikafka-speedups"
 
 
 def test_the_version_and_the_plugins_tell_whether_it_is_used(
@@ -110,4 +110,4 @@ def test_the_doctor_tells_whether_it_is_used_and_warns_of_one_that_cannot_be(ins
     sys.modules.pop(PACKAGE)
     warning, found = machine.look_at_software(loader.load(""), [])
     assert (warning.level, warning.advice) == ("warning", "upgrade amikafka and amikafka-speedups together")
-    assert "; speedups: no, amikafka-speedups is for another version" in found.text
+    assert "; speedups: no, amikafka-speedups does not match this amikafka" in found.text

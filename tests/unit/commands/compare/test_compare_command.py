@@ -51,7 +51,7 @@ def test_one_topic_cannot_be_compared_with_itself(
     etc: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert compare(etc, *arguments) == os.EX_USAGE
-    assert "on one topic nobody can tell whose a message is" in capsys.readouterr().err
+    assert "on one topic the two publishers cannot be told apart" in capsys.readouterr().err
 
 
 def test_with_the_modules_own_file_it_says_how_to_have_two_topics(
@@ -78,7 +78,7 @@ def test_without_the_modules_file_its_topic_must_be_named(
 ) -> None:
     (etc / "ami_kafka.conf").unlink()
     assert compare(etc) == os.EX_USAGE
-    assert f"there is no {etc}/ami_kafka.conf that says the module's topic" in capsys.readouterr().err
+    assert f"{etc}/ami_kafka.conf does not exist: name the module's topic" in capsys.readouterr().err
 
 
 def test_a_format_that_the_module_does_not_have_cannot_be_compared(
@@ -102,10 +102,10 @@ def test_what_makes_a_comparison_difficult_is_said_at_once(
     (etc / "ami_kafka-trial.conf").write_text(f"[kafka]\nbrokers = 127.0.0.1:{nobody}\ntopic = calls_trial\n")
     assert compare(etc) == os.EX_UNAVAILABLE
     said = capsys.readouterr().err
-    assert "both topics are looked for at the latter" in said
+    assert "both topics are read from the latter" in said
     assert "the eventfilter lines of" in said
     assert "no broker can be reached" in said
-    assert "see that Kafka runs" in said
+    assert "check that Kafka is running" in said
 
 
 def test_the_same_filters_are_no_reason_to_say_anything(
@@ -124,7 +124,7 @@ def test_the_same_filters_are_no_reason_to_say_anything(
 def test_a_time_that_is_none(etc: Path, text: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         compare(etc, f"--for={text}")
-    assert f'"{text}" is no time such as 90s, 10m or 2h' in capsys.readouterr().err
+    assert f'"{text}" is not a time such as 90s, 10m or 2h' in capsys.readouterr().err
 
 
 def test_a_wrong_configuration_is_an_error_as_everywhere(

@@ -134,7 +134,7 @@ def test_it_can_be_stopped(world: World) -> None:
 def test_a_topic_of_which_nothing_more_comes_although_there_is_more_is_an_error(world: World) -> None:
     world.topics["module"].put(0, module(5))
     world.topics["module"].is_stuck = True
-    with pytest.raises(ClusterError, match="Kafka has given nothing of events for 30 s") as raised:
+    with pytest.raises(ClusterError, match="Kafka has returned nothing from events for 30 s") as raised:
         world.counts(seconds=0)
     assert "no leader" in raised.value.hint
     assert world.now == pytest.approx(STALL_SECONDS, abs=1)

@@ -47,10 +47,10 @@ def many(count: int) -> tuple[list[Message], list[Message]]:
 def test_every_event_agrees() -> None:
     report = compared(*many(200))
     assert judge(report) == Verdict(
-        agrees=True, text="Every one of 200 events agrees: the module can be switched off.", advice=[]
+        agrees=True, text="200 events compared, all agree: the module can be switched off.", advice=[]
     )
     lines = printed(report).splitlines()
-    assert lines[0] == "asterisk_ami (the module's) and asterisk_ami_trial (ours), k1:9092"
+    assert lines[0] == "asterisk_ami (module) and asterisk_ami_trial (amikafka), on k1:9092"
     assert "Hangup                              200        0        0         0         0" in lines
     assert "all                                 200        0        0         0         0" in lines
     assert "200 events with the same value byte for byte" in lines
@@ -60,7 +60,7 @@ def test_every_event_agrees() -> None:
 def test_few_events_are_said_to_be_few() -> None:
     verdict = judge(compared(*many(3)))
     assert verdict.agrees
-    assert "that is few" in verdict.advice[0]
+    assert "that is a small sample" in verdict.advice[0]
 
 
 def test_known_differences_do_not_keep_anybody_from_switching_the_module_off() -> None:
@@ -70,11 +70,11 @@ def test_known_differences_do_not_keep_anybody_from_switching_the_module_off() -
     report = compared(of_module, of_ours)
     verdict = judge(report)
     assert verdict.text == (
-        "Every one of 201 events agrees, 1 but for known differences: the module can be switched off."
+        "201 events compared, all agree, 1 of them with known differences: the module can be switched off."
     )
     text = flat(report)
     assert "1 a value that is not UTF-8: the module drops the whole header, amikafka reads it as" in text
-    assert 'CallerIDName module (none) ours "Zoë"' in text
+    assert 'CallerIDName module (none) amikafka "Zoë"' in text
 
 
 def test_a_difference_is_shown_with_its_place_and_both_values() -> None:
@@ -82,9 +82,9 @@ def test_a_difference_is_shown_with_its_place_and_both_values() -> None:
     of_ours[3] = altered(of_ours[3])._replace(partition=2, offset=1234)
     report = compared(of_module, of_ours)
     text = flat(report)
-    assert "Differences (behind each event its partition:offset) 1 Cause Hangup, 2026-11-2" in text
-    assert "module 0:0, ours 2:1234" in text
-    assert 'Cause module "16" ours "17"' in text
+    assert "Differences (each with partition:offset) 1 Cause Hangup, 2026-11-2" in text
+    assert "module 0:0, amikafka 2:1234" in text
+    assert 'Cause module "16" amikafka "17"' in text
     verdict = judge(report)
     assert not verdict.agrees
     assert verdict.text == "Not every event agrees: 1 event of 10 with differences."
@@ -94,14 +94,14 @@ def test_an_event_of_one_topic_is_shown_with_its_value() -> None:
     of_module, of_ours = many(10)
     del of_ours[3]
     text = flat(compared(of_module, of_ours))
-    assert "Only in the module's: 1 event (behind each event its partition:offset) Hangup, " in text
+    assert "Only on the module's topic: 1 event (each with partition:offset) Hangup, " in text
     assert '"Channel":"PJSIP/8"' in text.replace(" ", "")
-    assert "Not every event agrees: 1 only in the module's topic." in text
+    assert "Not every event agrees: 1 only on the module's topic." in text
     assert "what its manager user may not read (amikafka doctor)" in text
     of_module, of_ours = many(10)
     del of_module[3]
     text = flat(compared(of_module, of_ours))
-    assert "Not every event agrees: 1 only in ours." in text
+    assert "Not every event agrees: 1 only on amikafka's." in text
     assert "the module drops events while its queue is full" in text
 
 
@@ -110,23 +110,26 @@ def test_more_than_can_be_shown_is_counted() -> None:
     text = flat(
         compared([*of_module, *(module(number) for number in range(1000, 1050))], [*of_ours, ours(2000)])
     )
-    assert "Only in the module's: 50 events" in text
+    assert "Only on the module's topic: 50 events" in text
     assert "and 40 more" in text
 
 
 def test_a_daemon_that_has_ended_is_not_many_differences() -> None:
     of_module, of_ours = many(40)
     verdict = judge(compared(of_module, of_ours[:10]))
-    assert verdict.text == "Not every event agrees: 30 only in the module's topic."
+    assert verdict.text == "Not every event agrees: 30 only on the module's topic."
     assert verdict.advice == [
-        "what is only in the module's topic is all later than the last of ours: ours is 30 s behind, or has"
-        " ended: see amikafka status, and compare again when there is no lag"
+        "all events that are only on the module's topic are newer than the last one on amikafka's topic:"
+        " amikafka's topic is 30 s behind, or has ended: see amikafka status, and compare again when there is"
+        " no lag"
     ]
     verdict = judge(compared(of_module[:10], of_ours))
     assert "the module's topic is 30 s behind, or has ended" in verdict.advice[0]
 
 
-@pytest.mark.parametrize(("behind", "whose"), [("ours", "ours is"), ("module", "the module's topic is")])
+@pytest.mark.parametrize(
+    ("behind", "whose"), [("ours", "amikafka's topic is"), ("module", "the module's topic is")]
+)
 def test_what_was_interrupted_and_does_not_end_together_is_no_proof(behind: Side, whose: str) -> None:
     comparison = Comparison(Expected(), FROM_THE_START)
     for side, message in (("module", module(5)), ("ours", ours(5))):
@@ -137,28 +140,28 @@ def test_what_was_interrupted_and_does_not_end_together_is_no_proof(behind: Side
     comparison.reached(behind, at(5))
     verdict = judge(comparison.finish(interrupted=True))
     assert not verdict.agrees
-    assert verdict.text == "Every event that both topics have agrees, but they do not end together."
+    assert verdict.text == "Every event on both topics agrees, but one topic is behind the other."
     assert verdict.advice[0].startswith(f"{whose} 55 s behind, or has ended")
 
 
 def test_what_may_have_been_sent_twice_is_said_to_be_so() -> None:
     verdict = judge(compared([module(5, stamped=False)], [ours(5, stamped=False)] * 3))
-    assert "2 of those only in ours are like another event in every field" in verdict.advice[-1]
+    assert "2 of the events only on amikafka's topic equal another event in every field" in verdict.advice[-1]
 
 
 def test_messages_that_could_not_wait_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("amikafka_tail.commands.compare.pairing.MOST_WAITING", 10)
     of_module, of_ours = many(30)
     verdict = judge(compared(of_module, of_ours[-10:]))
-    assert "20 messages could not be waited for any longer" in verdict.advice[-1]
+    assert "20 messages given up early" in verdict.advice[-1]
 
 
 def test_nothing_is_no_proof() -> None:
     for of_module, of_ours, text in (
-        ([], [], "Nothing came on either topic"),
-        ([module(5)], [], "Nothing came on ours"),
-        ([], [ours(5)], "Nothing came on the module's topic"),
-        ([module(5)], [ours(50)], "No event is on both topics: nothing is proven."),
+        ([], [], "No messages on either topic"),
+        ([module(5)], [], "No messages on amikafka's topic"),
+        ([], [ours(5)], "No messages on the module's topic"),
+        ([module(5)], [ours(50)], "No event is on both topics: nothing was compared."),
     ):
         report = compared(of_module, of_ours)
         verdict = judge(report)
@@ -171,8 +174,8 @@ def test_nothing_is_no_proof() -> None:
 def test_topics_of_different_asterisks_are_told() -> None:
     elsewhere = ours(50)._replace(headers=[("entity_id", b"other")])
     verdict = judge(compared([module(5)], [elsewhere]))
-    assert verdict.text == "No event is on both topics: they are of different Asterisks."
-    assert "the module's are of 00:11:22:33:44:55, ours of other" in verdict.advice[0]
+    assert verdict.text == "No event is on both topics: they come from different Asterisks."
+    assert "the module's events are from 00:11:22:33:44:55, amikafka's from other" in verdict.advice[0]
 
 
 def test_what_is_left_aside_is_told() -> None:
@@ -180,9 +183,9 @@ def test_what_is_left_aside_is_told() -> None:
     elsewhere = module(25)._replace(headers=[("entity_id", b"other")])
     report = compared([module(3), module(20), elsewhere], [ours(20), ours(20)], begins=begins)
     text = flat(report)
-    assert "Left aside the module's: 1 message from before the other topic's messages begin" in text
-    assert "the module's: 1 message of an Asterisk of which the other topic has nothing" in text
-    assert "ours: 1 message that had been sent before" in text
+    assert "Not compared module: 1 message older than the first message of the other topic" in text
+    assert "module: 1 message of an Asterisk that the other topic has nothing from" in text
+    assert "amikafka: 1 message sent again" in text
 
 
 def test_what_a_message_carries_does_nothing_to_a_terminal() -> None:

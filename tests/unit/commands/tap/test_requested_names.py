@@ -62,7 +62,7 @@ def test_what_came_instead_is_said_once_the_most_frequent_first() -> None:
     come("Hangup")
     wanted.remarks(0)
     assert wanted.remarks(PATIENCE) == [
-        'no event "Nonsense" has come yet; those that came: VarSet, E0, E1, E2, E3, E4, E5, E6 and 3 more'
+        'no event "Nonsense" received yet; received so far: VarSet, E0, E1, E2, E3, E4, E5, E6 and 3 more'
     ]
     assert wanted.remarks(2 * PATIENCE) == []
 
@@ -73,7 +73,7 @@ def test_a_name_like_one_that_comes_is_said_at_once() -> None:
     assert wanted.remarks(0) == []
     come("Hangup")
     assert wanted.remarks(0.1) == [
-        'no event "Hangpu" has come yet (did you mean "Hangup"?); those that came: VarSet, Hangup'
+        'no event "Hangpu" received yet (did you mean "Hangup"?); received so far: VarSet, Hangup'
     ]
     assert wanted.remarks(0.2) == []
 
@@ -102,7 +102,7 @@ def test_what_the_configuration_keeps_back_is_said() -> None:
     assert come("VarSet") is None
     wanted.remarks(0)
     assert wanted.remarks(PATIENCE) == [
-        '"varset" comes and filters keep it back; --all passes over those of the configuration'
+        '"varset" arrives but filters exclude it; --all ignores the configured filters'
     ]
 
 

@@ -62,8 +62,8 @@ def test_names_and_filters_have_to_agree() -> None:
         ("eventfilter(nam(Hangup))=", 'unknown option "nam(Hangup"'),
         ("eventfilter(name(Hangup)) = x", "a pattern needs a method"),
         ("eventfilter(header(Channel),method(regex)) = (", "Unmatched ( or"),
-        ("name(Hangup)", "written as in manager.conf"),
-        ("!(name(Hangup))", "written as in manager.conf"),
+        ("name(Hangup)", "write options as in manager.conf"),
+        ("!(name(Hangup))", "write options as in manager.conf"),
     ],
 )
 def test_a_wrong_filter_is_named_with_the_reason(text: str, reason: str) -> None:

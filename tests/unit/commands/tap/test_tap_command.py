@@ -51,7 +51,7 @@ def test_a_count_is_a_number(number: str, capsys: pytest.CaptureFixture[str]) ->
     with pytest.raises(SystemExit) as ended:
         main(["tap", "-n", number])
     assert ended.value.code == 2
-    assert f'"{number}" is no number from 1 on' in capsys.readouterr().err
+    assert f'"{number}" is not a number of 1 or more' in capsys.readouterr().err
 
 
 def test_a_wrong_filter_is_named(configuration: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -88,7 +88,7 @@ def test_tap_does_not_take_the_only_session_that_the_daemon_may_have(
     said = capsys.readouterr().err
     assert code == (os.EX_NOPERM if refused else os.EX_UNAVAILABLE), said
     if refused:
-        assert "the manager user amikafka may be logged in only once" in said
+        assert "the manager user amikafka may have only one session" in said
         assert f"set allowmultiplelogin = yes in the user's section of {manager}" in said
 
 
@@ -99,7 +99,7 @@ def test_a_spool_cannot_be_watched(configuration: Path, capsys: pytest.CaptureFi
     configuration.write_text(f"[general]\nsource = spool\n[spool]\ndirectory = {spool}\n")
     assert main(["tap", "-c", str(configuration)]) == os.EX_USAGE
     said = capsys.readouterr().err
-    assert "the source spool cannot be watched: only the daemon may take files from it" in said
+    assert "tap does not work with the source spool: only the daemon may take its files" in said
     assert f"amikafka replay -c {configuration} --from eventlog --to - FILE" in said
     assert [path.name for path in spool.iterdir()] == ["a.ami"]
 

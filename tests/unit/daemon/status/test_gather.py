@@ -100,7 +100,7 @@ def test_the_log_says_when_kafka_goes_and_when_it_comes(
     world.pipeline.producer.append("message")
     world.pipeline.lag = 500
     world.pass_time(60)
-    said = "Kafka has acknowledged nothing for 11 s: it is waited for, nothing is lost: lag_bytes=500"
+    said = "Kafka has acknowledged nothing for 11 s: events are kept, nothing is lost: lag_bytes=500"
     assert caplog.messages == [said], "once"
     world.pipeline.lag = 9000
     world.counters.delivered += 1
@@ -235,5 +235,5 @@ def test_who_asks_waits_for_the_main_loop() -> None:
 
 def test_a_main_loop_that_hangs_is_said() -> None:
     asking: MainLoopQueries[int] = MainLoopQueries(lambda: None)
-    with pytest.raises(NoAnswerError, match=r"has not answered for 0\.01 s"):
+    with pytest.raises(NoAnswerError, match=r"has not answered within 0\.01 s"):
         asking.ask(0.01)
