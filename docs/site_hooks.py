@@ -1,4 +1,4 @@
-"""What mkdocs needs for pages that are read in the source tree too: README.md, links to what is no page, diagrams."""
+"""What mkdocs needs for pages that are read in the source tree too: README.md, other links, diagrams."""
 
 from __future__ import annotations
 

@@ -268,7 +268,10 @@ def test_what_cannot_be_read_as_its_type_is_a_dead_letter(tmp_path: Path, type_:
         ("{", "Expecting"),
         ('"string"', "is not a record"),
         ('{"type": "record", "name": "A"}', "fields"),
-        ('{"type": "record", "name": "A", "fields": [{"name": "a", "type": "int32"}]}', "field a: a header cannot have the type"),
+        (
+            '{"type": "record", "name": "A", "fields": [{"name": "a", "type": "int32"}]}',
+            "field a: a header cannot have the type",
+        ),
         (
             '{"type": "record", "name": "A", "fields": [{"name": "a", "type": "int", "amikafka": "x"}]}',
             '"amikafka": "x" is unknown: known are event, privilege',
