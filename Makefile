@@ -6,7 +6,7 @@ PIP = $(BIN)/pip install --quiet --disable-pip-version-check
 SPEEDUPS = plugins/amikafka-speedups
 PLUGINS = $(filter-out $(SPEEDUPS),$(wildcard plugins/*))
 
-.PHONY: demo test docs e2e faults fuzz sanitize bench deb apt-repo lint format clean
+.PHONY: demo test docs e2e faults fuzz mutants sanitize bench deb apt-repo release lint format clean
 
 $(BIN)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -56,6 +56,9 @@ faults: $(BIN)/.plugins  ## a campaign of faults: SEED=1 MINUTES=10 FAULTS="--ex
 fuzz: $(BIN)/.plugins  ## the property tests with many more inputs each: INPUTS=20000
 	AMIKAFKA_FUZZ_INPUTS=$(or $(INPUTS),20000) $(BIN)/pytest --numprocesses 4 --dist worksteal --timeout 7200 tests/property $(SPEEDUPS)
 
+mutants: $(BIN)/.plugins  ## whether the tests of a module notice when it is wrong: MODULE=amikafka_tail/ami/framing.py
+	$(BIN)/python tests/mutants.py $(MODULE)
+
 sanitize: $(BIN)/.plugins  ## the tests of amikafka-speedups with AddressSanitizer and UndefinedBehaviorSanitizer
 	$(SPEEDUPS)/sanitize $(BIN)/python
 
@@ -71,6 +74,9 @@ deb:  ## the Debian packages, into dist/deb; needs their Build-Depends: packagin
 
 apt-repo:  ## a signed repository of the packages in dist/deb, into dist/apt; needs apt-utils and gnupg
 	packaging/make-apt-repo dist/apt dist/deb/*.deb
+
+release: $(BIN)/.plugins  ## the version, the changelog's date, a commit, a tag and all packages, into dist/VERSION: VERSION=0.2.0 DRY_RUN=1
+	$(BIN)/python packaging/release $(if $(DRY_RUN),--dry-run) -- '$(VERSION)'
 
 format: $(BIN)/.ready
 	$(BIN)/ruff check --fix .

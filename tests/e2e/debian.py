@@ -11,6 +11,7 @@ from pathlib import Path
 
 from machine import alone, cache, need_program, run_logged
 
+from amikafka_tail import __version__
 from tests.support.daemon import PROJECT
 from tests.support.waiting import Unavailable
 
@@ -152,10 +153,10 @@ class Build:
                 " newer/DEBIAN/control &&"
                 " if [ -e newer/etc/asterisk/ami_kafka.conf ]; then"
                 "   echo '; newer' >> newer/etc/asterisk/ami_kafka.conf; fi &&"
-                f" dpkg-deb -b newer dist/{package.name.replace('_0.1.0-1_', f'_{version}_')}"
+                f" dpkg-deb -b newer dist/{package.name.replace(f'_{__version__}-1_', f'_{version}_')}"
             )
             run_in(self.root, "sh", "-ec", script)
-            made.append(self.source / "dist" / package.name.replace("_0.1.0-1_", f"_{version}_"))
+            made.append(self.source / "dist" / package.name.replace(f"_{__version__}-1_", f"_{version}_"))
         return made
 
     def repository(self, packages: Sequence[Path]) -> Path:

@@ -23,6 +23,7 @@ from flow import numbers, wait_for_numbers
 from kafka import Kafka, TopicReader
 from machine import cache
 
+from amikafka_tail import __version__
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.timeout(600)
@@ -144,8 +145,8 @@ def test_the_build_gives_the_same_bytes_again_and_lintian_finds_nothing(
     first = {package.name: package.read_bytes() for package in packages}
     built_for = build.architecture()
     assert set(first) == {
-        *(f"{name}_0.1.0-1_all.deb" for name in (UNIT, *PLUGINS)),
-        f"{SPEEDUPS}_0.1.0-1_{built_for}.deb",
+        *(f"{name}_{__version__}-1_all.deb" for name in (UNIT, *PLUGINS)),
+        f"{SPEEDUPS}_{__version__}-1_{built_for}.deb",
     }
     again = {package.name: package.read_bytes() for package in build.make(check=False)}
     assert [name for name in first if first[name] != again[name]] == []
@@ -174,7 +175,7 @@ def test_apt_install_makes_all_that_is_needed_and_starts_nothing(world: World) -
     machine.run("apt-get", "-qy", "install", "--no-install-recommends", *PLUGINS)
     shown = machine.run("amikafka", "plugins")
     for name in ("avro", "cloudevents", "queuelog", "redact"):
-        assert re.search(rf"^\w+ +{name} +0.1.0 +amikafka-{name} ", shown, re.MULTILINE)
+        assert re.search(rf"^\w+ +{name} +{re.escape(__version__)} +amikafka-{name} ", shown, re.MULTILINE)
     machine.run("sh", "-c", "man --version >/dev/null 2>&1 || true; zcat /usr/share/man/man8/amikafka.8.gz")
     machine.run("bash", "-n", "/usr/share/bash-completion/completions/amikafka")
 

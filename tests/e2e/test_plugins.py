@@ -27,6 +27,7 @@ from conftest import or_skip
 from kafka import Kafka, Record
 from registry import Registry, registry_files
 
+from amikafka_tail import __version__
 from tests.support.daemon import PROJECT, Daemon
 
 pytestmark = pytest.mark.timeout(300)
@@ -132,8 +133,8 @@ def test_what_is_installed_is_shown(python: Path) -> None:
         ("filter", "redact"),
         ("source", "queuelog"),
     ):
-        assert [kind, name, "0.1.0", f"amikafka-{name}", f"({name})"] in rows
-    assert done.stdout.splitlines()[-1] == "speedups: yes, 0.1.0"
+        assert [kind, name, __version__, f"amikafka-{name}", f"({name})"] in rows
+    assert done.stdout.splitlines()[-1] == f"speedups: yes, {__version__}"
     assert (done.returncode, done.stderr) == (0, "")
 
 
