@@ -152,7 +152,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, text in {
         "amikafka_tail/__init__.py": "",
         "amikafka_tail/half.py": "SPARE = 5\n\n\ndef half(n):\n    return n // 2\n",
-        "tests/test_half.py": "from amikafka_tail.half import half\ndef test_half():\n    assert half(8) == 4\n",
+        "tests/test_half.py": "from amikafka_tail import half\n\ndef test():\n    assert half.half(8) == 4\n",
         "tests/mutants.toml": '["amikafka_tail/half.py"]\ntests = ["tests/test_half.py"]\n',
         "pyproject.toml": '[tool.pytest.ini_options]\npythonpath = ["."]\naddopts = "-p no:timeout"\n',
     }.items():

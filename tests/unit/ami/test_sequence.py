@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from amikafka_tail.ami.sequence import Sequence
+from amikafka_tail.ami.sequence import WINDOW, Sequence
 
 
 def raw(number: int, run: int = 1) -> bytes:
@@ -70,3 +70,25 @@ def test_a_start_far_behind_is_known_without_comparing() -> None:
 def test_a_first_number_that_is_lower_in_the_window_is_new() -> None:
     sequence = Sequence()
     assert new(sequence, 3, 1, 2, 3) == [3, 1, 2]
+
+
+def test_the_window_is_as_long_as_it_says() -> None:
+    for window in (2, 4, WINDOW):
+        sequence = Sequence(window)
+        assert new(sequence, window, 1) == [window, 1]
+        assert (sequence.restarts, sequence.duplicates) == (0, 0)
+        assert new(sequence, 0) == [0]
+        assert sequence.restarts == 1
+
+
+def test_a_session_may_lag_by_eight_thousand_events() -> None:
+    assert WINDOW >= 8192
+
+
+def test_a_row_of_missing_numbers_is_told_once_it_has_ended() -> None:
+    sequence = Sequence(window=4)
+    told = []
+    for number in (1, 2, 6, 7, 8, 9, 10, 11, 13, 14, 15, 16, 17, 18):
+        sequence.is_new(number, raw(number))
+        told.append((number, sequence.ended_gap()))
+    assert [each for each in told if each[1] != 0] == [(10, 3), (17, 1)]
