@@ -134,6 +134,8 @@ class Attempts:
 
     def may_send(self) -> bool:
         """Tell whether a chunk may be sent now; change the state when its time is over."""
+        if isinstance(self.state, Together):
+            return True
         if isinstance(self.state, Resending) and self._clock() >= self.state.until:
             self._enter(self.state.then)
         if isinstance(self.state, OneByOne) and self._clock() >= self.state.until:

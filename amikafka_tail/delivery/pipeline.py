@@ -68,7 +68,7 @@ class Pipeline:
         self._clock = clock
         self._stall_detector = StallDetector(clock)
         self._hold_for = FIRST_HOLD
-        self._held_until = 0.0
+        self._held_until: float | None = None
         self._sending: Iterator[None] | None = None
         self._identity = messages.fallback
         self._route = messages.route(messages.fallback)
@@ -106,7 +106,10 @@ class Pipeline:
     @property
     def paused_until(self) -> float | None:
         """When to go on after a failure, on the clock; `None` when there is nothing to wait for."""
-        return self._held_until if self._held_until > self._clock() else self._attempts.resends_at
+        held_until = self._held_until
+        if held_until is not None and held_until > self._clock():
+            return held_until
+        return self._attempts.resends_at
 
     @property
     def waiting(self) -> bool:
@@ -151,8 +154,9 @@ class Pipeline:
                 return False
             if self._transactions is not None and not self._transactions.may_send:
                 return False
-            ahead = self._reader.position - self.ledger.position if self.ledger.open_receipts else 0
-            if ahead > MAX_UNDELIVERED or not self.producer.has_room:
+            ledger = self._attempts.ledger
+            ahead = self._reader.position - ledger.position if ledger.open_receipts else 0
+            if ahead > MAX_UNDELIVERED or not self._attempts.producer.has_room:
                 return False
             if not self._read():
                 return False
@@ -165,7 +169,7 @@ class Pipeline:
             if self._settle():
                 self._counters.delivered += self._attempts.delivered()
                 self._stall_detector.moved()
-            elif self._stall_detector.is_over(self.producer, self._messages.topic):
+            elif self._stall_detector.is_over(self._attempts.producer, self._messages.topic):
                 raise DeliveryFailed("Kafka answers, and acknowledges nothing of what was sent to it")
         except DeliveryFailed as error:
             self._go_back(error)
@@ -176,7 +180,7 @@ class Pipeline:
         self._dead_letter_policy.sync()
         transactions = self._transactions
         if transactions is None:
-            return self.ledger.settle() > 0
+            return self._attempts.ledger.settle() > 0
         if self.paused_until is None:
             transactions.open()
         committed = transactions.opened()
@@ -332,7 +336,7 @@ class Pipeline:
                 self._settle()
         self._counters.rewinds += 1
         self._sending = None
-        self._held_until = 0.0
+        self._held_until = None
         self._reader.seek(self._attempts.fail(error))
         self._stall_detector.moved()
 
