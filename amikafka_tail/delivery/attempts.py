@@ -98,10 +98,10 @@ class Attempts:
     up if Kafka refuses it, until ten seconds pass without a refusal. Any other failure, and that first
     refusal, ends the attempt: after a wait a fresh producer sends again all that is not delivered.
 
-    Begins at `position`. `give_up` sends a refused message to the dead letters, and settles its failure;
-    it raises `DeliveryFailed` where it cannot. With `transactional`, that leaves nothing to be sent as it is:
-    what shares a transaction with the message is sent again. `clock` gives monotonic seconds. Raises
-    `ConfigError` where the first producer cannot be made.
+    Begins at `position`. `give_up` sends a refused message to the dead letters and settles its failure; it
+    raises `DeliveryFailed` where it cannot. With `transactional` every refusal ends the attempt: the
+    transaction is sent again without the message. `clock` gives monotonic seconds. Raises `ConfigError` where
+    the first producer cannot be made.
     """
 
     def __init__(
