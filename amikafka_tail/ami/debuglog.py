@@ -1,31 +1,38 @@
 """Bytes of a log file in, events out: the manager debug log in each of its forms, and raw AMI dumps.
 
 With `manager set debug on` Asterisk logs each event it examines for a session as VERBOSE, with `core set
-debug 4` as DEBUG (main/manager.c, should_send_event):
+debug 4` as DEBUG (main/manager.c, should_send_event; match_filter before 20):
 
     [2026-11-23 09:30:23.739] VERBOSE[12234] manager.c: <-- Examining AMI event (1754218554): -->
     Event: Newchannel\\r
     Privilege: call,all\\r
     \\r
 
-Lines of the event end with CRLF, all others with LF. logger.conf's `[json]` writes one object a line.
+The form of a file shows by itself. `log_text` says what is an event in the text form, `log_json` in
+`[json]`, `log_dumps` in a dump of a connection, and `log_wrappers` takes off what others put around it.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from bisect import bisect_right
+from collections import deque
+from operator import itemgetter
+from typing import NamedTuple
 
-from amikafka_tail.ami.framing import END, MAX_BLOCK, Framer
+from amikafka_tail.ami.found import Found, passed_over
+from amikafka_tail.ami.framing import END, MAX_BLOCK
+from amikafka_tail.ami.log_dumps import NOT_EVENTS, Dump, LfDump
+from amikafka_tail.ami.log_forms import Form, TextLog
+from amikafka_tail.ami.log_json import JsonLog
+from amikafka_tail.ami.log_lines import MARKER
+from amikafka_tail.ami.log_text import EVENT
+from amikafka_tail.ami.log_wrappers import CRI, DOCKER, SYSLOG, WRAPPERS, Unwrap
 
-Form = Literal["no-dump", "log", "json", "ami", "ami-lf"]
+__all__ = ["MARKER", "MAX_UNKNOWN", "Found", "LogFramer", "debug_headers", "passed_over", "system_name"]
+
 UNSETTLED = (None, "no-dump")
 """Nothing has been recognised yet, or only that lines of a log stand there: those may look like anything."""
-EVENT = b"Event: "
-MARKER = b"Examining AMI event ("
-NOT_EVENTS = (b"Response: ", b"Asterisk Call Manager/", b"Action: ")
 MAX_UNKNOWN = 65536
 """Bytes of a line held while the form of the file is not known."""
 
@@ -38,27 +45,6 @@ _SYSTEM_NAME = re.compile(
     rb"Event: [^\r\n]*\r\nPrivilege: [^\r\n]*(?:\r\n(?:Timestamp|SequenceNumber|File|Line|Func): [^\r\n]*)*"
     rb"\r\nSystemName: ([^\r\n]*)"
 )
-_LOG_LINE = re.compile(rb"\n\[[^\n]*?\] [A-Z]+\[\d+\]")
-_TIME = re.compile(rb"\[([^\n]*?)\] (?:[A-Z]+\[|Asterisk )")
-
-
-class Found(NamedTuple):
-    """An event of a log file, or with `torn` what is left of one. `position` is its offset in the file.
-
-    Of one that was `too_long` to be held nothing is left.
-    """
-
-    raw: bytes
-    position: int
-    logged_at: bytes
-    """The time of its log line as it stands there, empty where there is none."""
-    torn: bool = False
-    too_long: bool = False
-
-
-def passed_over(position: int) -> Found:
-    """Return what stands for an event that was too long to be held."""
-    return Found(b"", position, b"", torn=True, too_long=True)
 
 
 def debug_headers(raw: bytes) -> tuple[bytes, int | None]:
@@ -76,193 +62,259 @@ def system_name(raw: bytes) -> bytes:
 class LogFramer:
     """Cuts one log file into events, wherever the reads happened to end. The form shows by itself.
 
-    `position` is the offset in the file of the first byte that may still be needed: reading may begin again
-    there. Memory is bounded by `max_block`: of what is longer `too_long` tells where it ends.
+    `form` is its name, to be given when reading begins in the middle: what stands around the lines and what
+    they are, such as `log`, `json`, `syslog:log-lf`. `position` is the offset in the file of the first byte
+    that may still be needed: reading may begin again there. Memory is bounded by `max_block`: of what is
+    longer `too_long` tells where it ends.
     """
 
-    def __init__(self, position: int = 0, form: Form | None = None, *, max_block: int = MAX_BLOCK) -> None:
-        self.form = form
-        self.position = position
+    def __init__(self, position: int = 0, form: str | None = None, *, max_block: int = MAX_BLOCK) -> None:
+        self._form = form
+        self._position = position
         self._max_block = max_block
-        self._blocks: Framer | None = None
         self._held = b""
-        self._passed_over = 0
-        self._passed_over_event = False
-        if form not in UNSETTLED:
+        self._reader: Form | None = None
+        if form is not None and form not in UNSETTLED:
             self._settle(form)
+
+    @property
+    def form(self) -> str | None:
+        """The name of the form, `None` where nothing has been recognised."""
+        reader = self._reader
+        if not isinstance(reader, Wrapped) or self._form is None:
+            return self._form
+        return f"{self._form.partition(':')[0]}:{reader.inner_form}"
+
+    @property
+    def position(self) -> int:
+        """Offset of the first byte that may still be needed."""
+        return self._position if self._reader is None else self._reader.position
 
     @property
     def held_back(self) -> bytes:
         """What has come of a block or a line whose end has not."""
-        return self._held if self._blocks is None else self._blocks.held_back
+        return self._held if self._reader is None else self._reader.held_back
 
     def feed(self, data: bytes) -> list[Found]:
         """Take the next bytes of the file; return the events that are complete with them."""
-        if self.form in UNSETTLED:
+        if self._reader is None:
             data = self._held + data
             self._held = b""
-            form = self._form_of(data)
+            form = self._form_of(data, is_final=False)
             if form is None:
                 self._forget_lines(data)
                 return []
             self._settle(form)
-        return self._feed_blocks(data) if self._blocks is not None else self._feed_lines(data)
+        reader = self._reader
+        assert reader is not None
+        found = reader.feed(data)
+        if isinstance(reader, (Dump, LfDump)) and (log := reader.log) is not None:
+            # Its beginning is missing, and it had looked like a dump.
+            self._position = reader.position
+            self._settle("log" if isinstance(reader, Dump) else "log-lf")
+            found += self.feed(log)
+        return found
 
     def finish(self) -> Found | None:
-        """The file ends here: return what is left of an event, `None` where nothing of one is."""
-        held = self.held_back
-        if self.form in UNSETTLED:
-            return None
-        if self._passed_over:
-            return passed_over(self.position) if self._passed_over_event else None
-        if self._blocks is not None and self._blocks.is_passing_over:
-            return passed_over(self.position)
-        if self.form == "json":
-            return Found(held, self.position, b"", torn=True) if MARKER in held else None
-        found = self._found_in(held, self.position)
-        return found if found is None or found.torn else found._replace(torn=True)
+        """The file ends here: return what is left of an event, `None` where nothing of one is.
 
-    def _settle(self, form: Form) -> None:
-        self.form = form
-        if form in ("log", "ami"):
-            self._blocks = Framer(self.position, max_block=self._max_block)
+        Where it is in several pieces they are one.
+        """
+        found = self.rest()
+        if len(found) < 2:
+            return found[0] if found else None
+        rest = self.held_back
+        return Found(rest, found[0].position, b"", torn=True)
 
-    def _form_of(self, data: bytes) -> Form | None:
+    def rest(self) -> list[Found]:
+        """The file ends here: return all that is left of events."""
+        if self._reader is None:
+            form = self._form_of(self._held, is_final=True)
+            if form is None:
+                return []
+            held, self._held = self._held, b""
+            self._settle(form)
+            return [*self.feed(held), *self.rest()]
+        return self._reader.rest()
+
+    def _settle(self, form: str) -> None:
+        self._form = form
+        self._reader = _reader(form, self._position, self._max_block)
+
+    def _form_of(self, data: bytes, *, is_final: bool) -> str | None:
         """Return the form of the file from the first line that shows it, `None` where none does yet."""
-        for line in data.split(b"\n")[:-1]:
-            if line.startswith(b"{") and b'"logmsg"' in line:
+        begin = 0
+        while (end := data.find(b"\n", begin)) >= 0 or (is_final and begin < len(data)):
+            end = len(data) if end < 0 else end
+            line = data[begin:end]
+            if DOCKER.match(line) and b'"log"' in line:
+                return "docker:"
+            if CRI.match(line):
+                return "cri:"
+            if line.startswith(b"{") and (b'"logmsg"' in line or MARKER in line):
                 return "json"
             if MARKER in line:
-                return "log"
-            if line.startswith(b"["):
-                self.form = "no-dump"
-            elif self.form is None and line.startswith((EVENT, *NOT_EVENTS)):
+                if (form := _form_at(data, begin, end, is_final=is_final)) is not None:
+                    return form
+            elif line.startswith(b"[") or SYSLOG.match(line):
+                self._form = "no-dump"
+            elif self._form is None and line.startswith((EVENT, *NOT_EVENTS)):
+                if line.endswith(b"\r\r"):
+                    return "terminal:ami"
                 return "ami" if line.endswith(b"\r") else "ami-lf"
-        return None
+            begin = end + 1
+        return "log" if MARKER in data and (is_final or len(data) > MAX_UNKNOWN) else None
 
     def _forget_lines(self, data: bytes) -> None:
-        """Nothing of an event yet: keep the line that is not complete."""
-        begin = data.rfind(b"\n") + 1
+        """Nothing of an event yet: keep the line that is not complete, or those from a marker on."""
+        marked = data.find(MARKER)
+        begin = data.rfind(b"\n", 0, marked if marked >= 0 else len(data)) + 1
         if len(data) - begin > MAX_UNKNOWN:
             begin = len(data) - len(MARKER)
-        self.position += begin
+        self._position += begin
         self._held = data[begin:]
 
-    def _feed_blocks(self, data: bytes) -> list[Found]:
-        framer = self._blocks
-        assert framer is not None
-        begin, was_passing_over = framer.position, framer.is_passing_over
-        blocks = framer.feed(data)
-        at = framer.first
-        events = [passed_over(begin)] if was_passing_over and at > begin else []
-        for block in blocks:
-            found = self._found_in(block, at)
-            if found is not None:
-                events.append(found)
-            at += len(block) + len(END)
-        if self.form == "log" and len(framer.held_back) > MAX_UNKNOWN:
-            events += self._forget_other_lines(framer)
-        self.position = framer.position
-        return events
 
-    def _forget_other_lines(self, framer: Framer) -> list[Found]:
-        """Between events there may be any number of other lines: hold none of them but the last."""
-        held = framer.held_back
-        marked = _last_marker(held)
-        if marked >= 0 and not _LOG_LINE.search(held, marked):
-            return []  # a large event that has not ended
-        found = self._found_in(held, framer.position) if marked >= 0 else None
-        framer.forget(held.rfind(b"\n") + 1 or len(held) - len(MARKER))
-        return [] if found is None else [found]
-
-    def _found_in(self, block: bytes, at: int) -> Found | None:
-        """Return the event at the end of a block, or what is left of one that other lines follow."""
-        logged_at = b""
-        if self.form == "ami":
-            raw = block.lstrip(b"\r\n\0")
-            if not raw.startswith(EVENT):
-                torn = bool(raw.strip()) and not raw.startswith(NOT_EVENTS)
-                return Found(raw, at + len(block) - len(raw), b"", torn=True) if torn else None
-            return Found(raw, at + len(block) - len(raw), b"")
-        marked = _last_marker(block)
-        if marked < 0:
-            return None
-        begin = block.find(b"\n", marked) + 1
-        raw = block[begin:]
-        line = block.rfind(b"\n", 0, marked) + 1
-        if (time := _TIME.match(block, line)) is not None:
-            logged_at = time[1]
-        after = _LOG_LINE.search(raw)
-        if after is not None:
-            return Found(raw[: after.start()], at + begin, logged_at, torn=True)
-        return Found(raw, at + begin, logged_at, torn=not raw.startswith(EVENT)) if raw else None
-
-    def _feed_lines(self, data: bytes) -> list[Found]:
-        data = self._held + data
-        *lines, self._held = data.split(b"\n")
-        events = list(self._of_lines(lines) if self.form == "json" else self._of_plain_lines(lines))
-        if len(self._held) > self._max_block:
-            self._passed_over += len(self._held)
-            self._passed_over_event |= self.form != "json" or MARKER in self._held
-            self._held = b""
-        return events
-
-    def _of_lines(self, lines: list[bytes]) -> Iterator[Found]:
-        for line in lines:
-            at = self.position
-            self.position += len(line) + 1
-            if self._passed_over:
-                yield from self._end_passing_over(at)
-            elif MARKER in line:
-                yield _from_json(line, at)
-
-    def _of_plain_lines(self, lines: list[bytes]) -> Iterator[Found]:
-        """Cut a dump whose lines end with LF at its empty lines."""
-        begin = 0
-        for index, line in enumerate(lines):
-            if line.strip():
-                continue
-            block = lines[begin:index]
-            at = self.position
-            self.position += sum(map(len, block)) + len(block) + len(line) + 1
-            begin = index + 1
-            if self._passed_over:
-                yield from self._end_passing_over(at)
-            elif block and block[0].startswith(EVENT):
-                yield Found(b"\r\n".join(each.rstrip(b"\r") for each in block), at, b"")
-            elif block and not block[0].startswith(NOT_EVENTS):
-                yield Found(b"\n".join(block), at, b"", torn=True)
-        if begin < len(lines):
-            self._held = b"\n".join([*lines[begin:], self._held])
-
-    def _end_passing_over(self, at: int) -> Iterator[Found]:
-        if self._passed_over_event:
-            yield passed_over(at)
-        self.position += self._passed_over
-        self._passed_over = 0
-        self._passed_over_event = False
+def _form_at(data: bytes, begin: int, end: int, *, is_final: bool) -> str | None:
+    """Return the form that the line of a marker and what comes behind it show, `None` for not yet."""
+    line = data[begin:end]
+    second_end = data.find(b"\n", end + 1)
+    if second_end < 0 and not is_final:
+        return None
+    second = data[end + 1 : second_end if second_end >= 0 else len(data)]
+    is_prefixed = SYSLOG.match(line) is not None
+    if is_prefixed and b"#012" + EVENT in line:
+        return "syslog-escaped:"
+    if is_prefixed and (prefix := SYSLOG.match(second)) and second.startswith(EVENT, prefix.end()):
+        return "syslog-cr:" if second.endswith(b"#015") else "syslog:"
+    if not second.startswith(EVENT):
+        return None
+    if not line.endswith(b"\r"):
+        return "log" if second.endswith(b"\r") else "log-lf"
+    if second.endswith(b"\r\r"):
+        return "terminal:"
+    # A value may look like a marker, and then CR LF comes behind it too. But then an LF ends the event.
+    after = data.find(END, end)
+    behind = data[after + len(END) : after + len(END) + 1] if after >= 0 else b""
+    if not behind and not is_final:
+        return None
+    return None if behind == b"\n" else "log-crlf"
 
 
-def _last_marker(text: bytes) -> int:
-    """Return where the last line stands that an event follows, -1 where there is none.
+def _reader(form: str, position: int, max_block: int) -> Form:
+    """Make what reads a form. Raises `ValueError` for none."""
+    wrapper, colon, inner = form.partition(":")
+    if colon:
+        if wrapper not in WRAPPERS:
+            raise ValueError(f'"{form}" is no form of a log')
+        return Wrapped(WRAPPERS[wrapper](), LogFramer(0, inner or None, max_block=max_block), position)
+    if form == "json":
+        return JsonLog(position, max_block=max_block)
+    if form == "ami":
+        return Dump(position, max_block=max_block)
+    if form == "ami-lf":
+        return LfDump(position, max_block=max_block)
+    return TextLog(position, is_exact=form == "log", max_block=max_block)
 
-    What a header's value says (a caller may have any name) is no such line: headers end with CRLF, the last
-    one with the text.
-    """
-    marked = text.rfind(MARKER)
-    while marked >= 0 and ((end := text.find(b"\n", marked)) < 0 or text.startswith(b"\r", end - 1)):
-        marked = text.rfind(MARKER, 0, text.rfind(b"\n", 0, marked) + 1)
-    return marked
+
+class _Segment(NamedTuple):
+    """One line of the file: where its text is among what was taken out, and where it is in the file."""
+
+    inner: int
+    position: int
+    text: bytes
+    date: bytes
 
 
-def _from_json(line: bytes, at: int) -> Found:
-    """Return the event of one object that logger.c's JSON formatter wrote."""
-    try:
-        entry = json.loads(line)
-        message = entry["logmsg"]["message"].encode("utf-8", "surrogatepass")
-        logged_at = entry["timestamp"].encode()
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return Found(line, at, b"", torn=True)
-    _, _, raw = message.partition(b"\n")
-    raw, end, _ = raw.partition(END)
-    return Found(raw, at, logged_at, torn=not end or not raw.startswith(EVENT))
+class Wrapped:
+    """A log in something else: each line is taken out, and what it gives read as a log of its own."""
+
+    def __init__(self, unwrap: Unwrap, framer: LogFramer, position: int) -> None:
+        self._unwrap = unwrap
+        self._framer = framer
+        self._begin = position
+        self._raw = bytearray()
+        """The bytes of the file from `_begin` on."""
+        self._read = 0
+        """How many of them are in lines that have been taken out."""
+        self._inner_end = 0
+        self._segments: deque[_Segment] = deque()
+
+    @property
+    def inner_form(self) -> str:
+        """The form of what was taken out, as far as it is known."""
+        return self._framer.form or ""
+
+    @property
+    def position(self) -> int:
+        """Offset of the first byte that may still be needed."""
+        return self._begin
+
+    @property
+    def held_back(self) -> bytes:
+        """The lines of an event whose end has not come."""
+        return bytes(self._raw)
+
+    def feed(self, data: bytes) -> list[Found]:
+        """Return the events that are complete."""
+        self._raw += data
+        lost: list[Found] = []
+        taken: list[bytes] = []
+        end = self._raw.rfind(b"\n") + 1
+        if end > self._read:
+            lines = bytes(self._raw[self._read : end]).split(b"\n")[:-1]
+            for line in lines:
+                self._take(line, taken, lost)
+        found = self._placed(self._framer.feed(b"".join(taken)))
+        self._release()
+        return sorted([*found, *lost], key=lambda each: each.position) if lost else found
+
+    def rest(self) -> list[Found]:
+        """Return what is left of an event."""
+        lost: list[Found] = []
+        taken: list[bytes] = []
+        if self._read < len(self._raw):
+            self._take(bytes(self._raw[self._read :]), taken, lost)
+        found = self._placed(self._framer.feed(b"".join(taken)))
+        return [*found, *self._placed(self._framer.rest()), *lost]
+
+    def _take(self, line: bytes, taken: list[bytes], lost: list[Found]) -> None:
+        at = self._begin + self._read
+        text, date, why_lost = self._unwrap(line)
+        if why_lost:
+            lost.append(Found(line, at, b"", torn=True, reason=why_lost))
+        self._segments.append(_Segment(self._inner_end, at, text, date))
+        taken.append(text)
+        self._inner_end += len(text)
+        self._read = min(len(self._raw), self._read + len(line) + 1)
+
+    def _placed(self, found: list[Found]) -> list[Found]:
+        """Give what was found its place in the file."""
+        placed = []
+        for each in found:
+            segment = self._segment_of(each.position)
+            wrapped_at = b"" if each.logged_at else segment.date
+            placed.append(each._replace(position=segment.position, wrapped_at=wrapped_at))
+        return placed
+
+    def _segment_of(self, inner: int) -> _Segment:
+        index = bisect_right(self._segments, inner, key=itemgetter(0)) - 1
+        return self._segments[max(index, 0)]
+
+    def _release(self) -> None:
+        """Forget the lines that are done with, and so the last one where only its end is left."""
+        needed = self._framer.position
+        segments = self._segments
+        while segments:
+            first = segments[0]
+            if needed < first.inner + len(first.text) and first.text[max(0, needed - first.inner) :].strip(
+                b"\r\n"
+            ):
+                break
+            if needed <= first.inner and first.text:
+                break
+            segments.popleft()
+        begin = segments[0].position if segments else self._begin + self._read
+        del self._raw[: begin - self._begin]
+        self._read -= begin - self._begin
+        self._begin = begin
