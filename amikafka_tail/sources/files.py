@@ -7,7 +7,7 @@ from collections.abc import Sequence as Paths
 from pathlib import Path
 from typing import Any
 
-from amikafka_tail.ami.debuglog import LogFramer
+from amikafka_tail.ami.debuglog import Found, LogFramer
 from amikafka_tail.ami.sequence import Sequence
 from amikafka_tail.model.counters import Counters
 from amikafka_tail.model.errors import InputError
@@ -25,7 +25,8 @@ CHUNK = 128 * 1024
 class FilesReader:
     """Reads files that do not change; see `Reader`. All are the logs of one Asterisk, the oldest first.
 
-    With the `bookmark` of an earlier run it goes on there. Raises `OSError` for a file that cannot be opened,
+    With the `bookmark` of an earlier run it goes on there. `dateformat` and `keep_debug_headers` are those of
+    `[eventlog]`. Raises `OSError` for a file that cannot be opened,
     `InputError` where no file has the bookmark's place.
     """
 
@@ -36,9 +37,13 @@ class FilesReader:
         bookmark: dict[str, Any] | None = None,
         counters: Counters,
         identity: Identity,
+        dateformat: str = "",
+        keep_debug_headers: bool = False,
     ) -> None:
         self._paths = list(paths)
-        self._make = LogEvents(keep_debug_headers=False, times=LogTimes(), losses=Losses(counters))
+        self._make = LogEvents(
+            keep_debug_headers=keep_debug_headers, times=LogTimes(dateformat), losses=Losses(counters)
+        )
         self._identity = identity
         self._sequence = Sequence()
         self._begun: list[tuple[int, Path]] = []
@@ -99,15 +104,16 @@ class FilesReader:
             found = file.framer.feed(data)
             self._position += file.framer.position - start
         else:
-            rest = file.framer.finish()
+            found = _rest(file)
             say_damage(file)
-            found = [] if rest is None else [rest]
             # One more, so that an offset belongs to one file alone.
             self._position += file.offset - start + 1
             self._ends.add(self._position)
             self._file = None
         events = list(self._make.events(found, file, self._sequence, first - start))
         if not data:
+            if not self._paths:
+                events += self._make.finish(self._sequence, self._position - 1, file)
             file.close()
         return Chunk(first, self._position, self._identity, iter(events))
 
@@ -143,6 +149,13 @@ class FilesReader:
             return file.mark(position - begun[0] - is_end).as_dict()
         finally:
             file.close()
+
+
+def _rest(file: LogFile) -> list[Found]:
+    """Return all that the end of a file leaves of events."""
+    framer = file.framer
+    assert isinstance(framer, LogFramer)
+    return framer.rest()
 
 
 def identified(identify: Callable[[str, str], Identity], paths: Paths[Path]) -> Identity:
