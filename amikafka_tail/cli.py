@@ -11,10 +11,11 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 from zlib import crc32
 
 from amikafka_tail import __version__
-from amikafka_tail.commands import demo, kafka, plugins, replay
+from amikafka_tail.commands import demo, kafka, plugins, replay, replay_inputs
 from amikafka_tail.commands.compare import command as compare_command
 from amikafka_tail.commands.doctor import command as doctor_command
 from amikafka_tail.commands.status import command as status_commands
@@ -34,7 +35,7 @@ from amikafka_tail.model import speedups
 from amikafka_tail.model.advice import CONFIGURATION
 from amikafka_tail.model.counters import Counters
 from amikafka_tail.model.errors import AmikafkaError, InputError
-from amikafka_tail.model.humanize import size
+from amikafka_tail.model.humanize import counted, size
 from amikafka_tail.model.replayable_source import Reader, ReplayableSource
 from amikafka_tail.model.suggestions import unknown
 from amikafka_tail.plugins import loader, template
@@ -173,7 +174,7 @@ def replay_command(options: argparse.Namespace) -> int:
             found = _open_logs(options.input, bookmark, configuration, counters, opened)
             inputs = [(", ".join(options.input), found)]
         else:
-            kind = replay.Letters if options.source == "dead-letter" else Recording
+            kind = replay.Letters if options.source == "dead-letter" else replay_inputs.stream
             recordings = [
                 opened.enter_context(contextlib.closing(_open(name, kind))) for name in options.input
             ]
@@ -199,13 +200,25 @@ def replay_command(options: argparse.Namespace) -> int:
         f"amikafka: {counters.events} events read, {counters.sent} messages"
         f" {'printed' if to_output else 'delivered'}, {counters.filtered} filtered,"
         f" {counters.dead_letters} set aside, {counters.torn} cut off, {counters.overlong} too"
-        " long",
+        " long" + (f", {counters.gaps} missing in the input" if counters.gaps else ""),
         file=sys.stderr,
     )
-    return os.EX_DATAERR if counters.dead_letters or counters.torn or counters.overlong else 0
+    is_all_published = not (counters.dead_letters or counters.torn or counters.overlong)
+    if found is not None:
+        for path, count, example in found.without_events:
+            is_all_published = False
+            print(
+                f"amikafka: {path}: 0 events in {counted(count, 'line')}, such as"
+                f" {replay_inputs.example(example)}",
+                file=sys.stderr,
+            )
+    elif not counters.events and is_all_published and any(reader.end for _, reader in inputs):
+        is_all_published = False
+        print(f"amikafka: {', '.join(options.input)}: 0 events in it", file=sys.stderr)
+    return 0 if is_all_published else os.EX_DATAERR
 
 
-def _open(name: str, kind: type[Recording]) -> Recording:
+def _open(name: str, kind: Callable[[BinaryIO, str], Recording]) -> Recording:
     if name == "-":
         return kind(sys.stdin.buffer, "standard input")
     try:
@@ -235,6 +248,7 @@ def _open_logs(
             bookmark=bookmark.load() if bookmark is not None else None,
             counters=counters,
             identity=identified(build_source.identify_log(configuration), paths),
+            options=configuration.eventlog_options,
         )
         return opened.enter_context(contextlib.closing(reader))
     except OSError as error:

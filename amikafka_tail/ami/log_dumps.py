@@ -1,4 +1,4 @@
-"""Files with events of a manager connection and nothing before them: dumps of a stream, whole or in pieces."""
+"""Files with events of a manager connection and nothing before each: dumps of a stream, whole or in part."""
 
 from __future__ import annotations
 

@@ -19,7 +19,10 @@ _REST_OF_MARKER = re.compile(rb"(?: \(-?\d+\))?:(?: -->)?\n")
 class Form(Protocol):
     """Cuts a file of one form into events; `LogFramer` describes each."""
 
-    position: int
+    @property
+    def position(self) -> int:
+        """Offset of the first byte that may still be needed."""
+        ...
 
     @property
     def held_back(self) -> bytes:

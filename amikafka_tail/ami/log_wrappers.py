@@ -99,7 +99,7 @@ def _without_escapes(text: bytes) -> bytes:
 
 
 def cri() -> Unwrap:
-    """Return what takes off the prefix of a container runtime's log: time, stream, whether a line is whole."""
+    """Return what takes off the prefix of a container runtime: time, stream, whether a line is whole."""
     senders = _Senders()
 
     def unwrap(line: bytes) -> Unwrapped:

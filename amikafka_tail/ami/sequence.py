@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 
-WINDOW = 32768
+WINDOW = 8192
 """How far a session may lag behind another, or a number come late, in events, before its copies are taken for
 another start's and what is missing for lost."""
 LATE_MS = 5000
@@ -17,8 +17,6 @@ LATE_MS = 5000
 taken for lost."""
 LATE_NUMBERS = 2048
 """How many numbers late an event may come at the end of what can be read."""
-_EARLIER = 8192
-"""How far below the first number of a start another may be: one still lower is another start's."""
 
 
 class Sequence:
@@ -34,7 +32,6 @@ class Sequence:
         self.highest: int | None = None
         self._floor = 0
         """Of no number up to this one is anything awaited: it came before the first, or is counted."""
-        self._first = 0
         self._counted = self._told = 0
         self._window = window
         self._seen: list[int | None] = [None] * window
@@ -43,7 +40,7 @@ class Sequence:
 
     @property
     def has_holes(self) -> bool:
-        """Whether numbers are awaited, or the end of a row of missing ones: then `ended_gap` has to be asked."""
+        """Whether numbers are missing: then `ended_gap` has to be asked."""
         return bool(self._holes) or self.gaps != self._told
 
     def is_new(self, number: int, raw: bytes) -> bool:
@@ -100,7 +97,7 @@ class Sequence:
 
     def _is_of_another_start(self, number: int, digest: int) -> bool:
         assert self.highest is not None
-        if number <= self.highest - self._window or number < self._first - _EARLIER:
+        if number <= self.highest - self._window:
             return True
         known = self._seen[number % self._window]
         return known is not None and known != digest
@@ -124,7 +121,7 @@ class Sequence:
 
     def _restart(self, number: int) -> None:
         self._seen = [None] * self._window
-        self.highest = self._first = self._floor = number
+        self.highest = self._floor = number
         self._holes.clear()
 
     def _advance(self, number: int) -> None:

@@ -23,6 +23,7 @@ from amikafka_tail.model.suggestions import unknown
 from amikafka_tail.plugins.registry import Registry
 
 FILTER = "eventfilter"
+EVENTLOG = "eventlog"
 EXACTLY_ONCE = "exactly_once"
 TRANSACTIONAL_ID = "transactional.id"
 CHECKPOINTS = ".checkpoints"
@@ -158,6 +159,8 @@ class Settings:
     log_level: str
     source: str
     source_options: Any
+    eventlog_options: Any
+    """The options of the section `[eventlog]`, whatever the source is: replay and the spool read logs too."""
     filters: Sequence[tuple[str, Any]]
     pushed: Sequence[FilterLine]
     """The eventfilter lines that the source is to hand to the other side, too."""
@@ -264,6 +267,7 @@ class _Loader:
             log_level=general.log_level,
             source=source,
             source_options=options[source],
+            eventlog_options=options.get(EVENTLOG),
             filters=[(name, options[name]) for name in chosen],
             pushed=pushed,
             format=general.format.lower(),

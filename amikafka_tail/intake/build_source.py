@@ -14,6 +14,7 @@ from amikafka_tail.model.live_source import Connection, LiveSource
 from amikafka_tail.model.pushed_filters import Filterable
 from amikafka_tail.model.replayable_source import ReplayableSource
 from amikafka_tail.plugins.registry import Registry
+from amikafka_tail.sources.spool import SpoolSource
 
 
 def source(settings: Settings, registry: Registry) -> LiveSource | ReplayableSource:
@@ -25,6 +26,8 @@ def source(settings: Settings, registry: Registry) -> LiveSource | ReplayableSou
             f'{registration.origin}: the source "{registration.name}" is neither a LiveSource nor a'
             f" ReplayableSource: {type(made).__name__}"
         )
+    if isinstance(made, SpoolSource):
+        made = made.reading_logs_as(settings.eventlog_options)
     return made.filtered(settings.pushed) if settings.pushed and isinstance(made, Filterable) else made
 
 

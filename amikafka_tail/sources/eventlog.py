@@ -36,6 +36,16 @@ class EventLogOptions(LogOptions):
         LogTimes(self.dateformat)
 
 
+def log_events(options: EventLogOptions | None, counters: Counters) -> LogEvents:
+    """Make what makes events of logs as `[eventlog]` says, however the logs are read."""
+    options = options or EventLogOptions()
+    return LogEvents(
+        keep_debug_headers=options.keep_debug_headers,
+        times=LogTimes(options.dateformat),
+        losses=Losses(counters),
+    )
+
+
 class _DebugLog:
     """What stands in one log: each event once, though it is logged once per session; see `Interpreter`."""
 
@@ -70,11 +80,7 @@ class _DebugLogs:
     framer = LogFramer
 
     def __init__(self, options: EventLogOptions, counters: Counters) -> None:
-        self._make = LogEvents(
-            keep_debug_headers=options.keep_debug_headers,
-            times=LogTimes(options.dateformat),
-            losses=Losses(counters),
-        )
+        self._make = log_events(options, counters)
 
     def interpreter(self) -> _DebugLog:
         """Make the interpreter of one log."""

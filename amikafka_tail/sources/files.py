@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Sequence as Paths
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from amikafka_tail.ami.debuglog import Found, LogFramer
 from amikafka_tail.ami.sequence import Sequence
@@ -13,19 +13,26 @@ from amikafka_tail.model.counters import Counters
 from amikafka_tail.model.errors import InputError
 from amikafka_tail.model.identity import Identity
 from amikafka_tail.model.replayable_source import Chunk
-from amikafka_tail.sources.logevents import LogEvents, name_of, version_of
+from amikafka_tail.sources.eventlog import EventLogOptions, log_events
+from amikafka_tail.sources.logevents import name_of, version_of
 from amikafka_tail.sources.logfile import LogFile, Mark
-from amikafka_tail.sources.logtime import LogTimes
-from amikafka_tail.sources.losses import Losses
 from amikafka_tail.sources.rotation import say_damage
 
 CHUNK = 128 * 1024
 
 
+class WithoutEvents(NamedTuple):
+    """A file that holds no event: how many lines it has, and the beginning of the first that is not empty."""
+
+    path: Path
+    lines: int
+    example: bytes
+
+
 class FilesReader:
     """Reads files that do not change; see `Reader`. All are the logs of one Asterisk, the oldest first.
 
-    With the `bookmark` of an earlier run it goes on there. `dateformat` and `keep_debug_headers` are those of
+    With the `bookmark` of an earlier run it goes on there. `options` are those of
     `[eventlog]`. Raises `OSError` for a file that cannot be opened,
     `InputError` where no file has the bookmark's place.
     """
@@ -37,13 +44,10 @@ class FilesReader:
         bookmark: dict[str, Any] | None = None,
         counters: Counters,
         identity: Identity,
-        dateformat: str = "",
-        keep_debug_headers: bool = False,
+        options: EventLogOptions | None = None,
     ) -> None:
         self._paths = list(paths)
-        self._make = LogEvents(
-            keep_debug_headers=keep_debug_headers, times=LogTimes(dateformat), losses=Losses(counters)
-        )
+        self._make = log_events(options, counters)
         self._identity = identity
         self._sequence = Sequence()
         self._begun: list[tuple[int, Path]] = []
@@ -51,6 +55,11 @@ class FilesReader:
         """Offsets at which a file has been read to its end, one after its last byte."""
         self._position = 0
         self._file: LogFile | None = None
+        self.without_events: list[WithoutEvents] = []
+        """The files that have been read to their ends and hold no event."""
+        self._lines: int | None = None
+        """Lines of the file that is being read, `None` where it is known to hold an event."""
+        self._example = b""
         self._sizes = {path: path.stat().st_size for path in self._paths}
         if bookmark is not None:
             self._resume(Mark.from_dict(bookmark))
@@ -61,6 +70,7 @@ class FilesReader:
             if file.has(mark):
                 self._take(file)
                 file.start_at(mark.offset, mark.form)
+                self._lines = None
                 self._begun[0] = (-mark.offset, file.path)
                 return
             file.close()
@@ -71,6 +81,7 @@ class FilesReader:
         self._paths.pop(0)
         self._file = file
         self._begun.append((self._position, file.path))
+        self._lines, self._example = 0, b""
 
     @property
     def position(self) -> int:
@@ -110,12 +121,24 @@ class FilesReader:
             self._position += file.offset - start + 1
             self._ends.add(self._position)
             self._file = None
+        self._note_lines(data, found, file)
         events = list(self._make.events(found, file, self._sequence, first - start))
         if not data:
             if not self._paths:
                 events += self._make.finish(self._sequence, self._position - 1, file)
             file.close()
         return Chunk(first, self._position, self._identity, iter(events))
+
+    def _note_lines(self, data: bytes, found: list[Found], file: LogFile) -> None:
+        if found:
+            self._lines = None
+        elif self._lines is not None:
+            self._lines += data.count(b"\n")
+            self._example = self._example or next(
+                filter(None, map(bytes.strip, data[:4096].split(b"\n"))), b""
+            )
+            if not data and self._example:
+                self.without_events.append(WithoutEvents(file.path, max(1, self._lines), self._example[:80]))
 
     def seek(self, position: int) -> None:
         """Go on at the end of a chunk. Copies of what comes before it may be published again."""
@@ -132,6 +155,7 @@ class FilesReader:
             self._begun.append((start, path))
             self._file = LogFile(path)
             self._file.start_at(position - start)
+            self._lines = None
 
     def close(self) -> None:
         """Close the file that is being read."""

@@ -86,7 +86,7 @@ class LogEvents:
         return Event(found.raw if self._keep else raw, position, captured_ms)
 
     def _logged_ms(self, found: Found, file: LogFile) -> int:
-        """Return when the line of an event was logged; where that cannot be read, when the file was written."""
+        """Return when the line of an event was logged, or else when the file was last written to."""
         modified_ms = file.modified_ns // 1_000_000
         logged_ms = self._times.read(found.logged_at, modified_ms) if found.logged_at else None
         if logged_ms is None and found.wrapped_at:

@@ -22,10 +22,8 @@ from amikafka_tail.model.errors import SourceDisconnected
 from amikafka_tail.model.identity import Identity
 from amikafka_tail.model.replayable_source import Chunk
 from amikafka_tail.plugins.hookspecs import API_VERSION, Register, hookimpl
-from amikafka_tail.sources.logevents import LogEvents
+from amikafka_tail.sources.eventlog import EventLogOptions, log_events
 from amikafka_tail.sources.logfile import LogFile, Mark
-from amikafka_tail.sources.logtime import LogTimes
-from amikafka_tail.sources.losses import Losses
 from amikafka_tail.sources.spooled import Spooled, is_marked
 
 CHUNK = 128 * 1024
@@ -81,12 +79,13 @@ class SpoolReader:
         bookmark: dict[str, Any] | None = None,
         counters: Counters,
         identity: Identity,
+        log_options: EventLogOptions | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._options = options
         self._identity = identity
         self._now = now
-        self._make = LogEvents(keep_debug_headers=False, times=LogTimes(), losses=Losses(counters))
+        self._make = log_events(log_options, counters)
         self._bad = options.bad_directory or options.directory / "bad"
         self._open: deque[Spooled] = deque()
         self._again: deque[Spooled] = deque()
@@ -357,8 +356,14 @@ class SpoolSource:
 
     def __init__(self, options: SpoolOptions) -> None:
         self._options = options
+        self._log_options: EventLogOptions | None = None
         self.watch = options.watch
         self.poll_interval = options.poll_interval
+
+    def reading_logs_as(self, options: EventLogOptions | None) -> SpoolSource:
+        """Return this source; in it logs are read as `[eventlog]` says."""
+        self._log_options = options
+        return self
 
     def remarks(self) -> list[str]:
         """Return nothing: what is wrong is said when it runs."""
@@ -374,7 +379,12 @@ class SpoolSource:
     ) -> SpoolReader:
         """Return a reader that goes on at the bookmark."""
         return SpoolReader(
-            self._options, position=position, bookmark=bookmark, counters=counters, identity=identify("", "")
+            self._options,
+            position=position,
+            bookmark=bookmark,
+            counters=counters,
+            identity=identify("", ""),
+            log_options=self._log_options,
         )
 
 

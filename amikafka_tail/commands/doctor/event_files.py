@@ -74,6 +74,7 @@ def _has_event(settings: Settings, path: Path) -> bool:
         bookmark=None,
         counters=Counters(),
         identity=identified(build_source.identify_log(settings), [path]),
+        options=settings.eventlog_options,
     )
     try:
         if (size := path.stat().st_size) > MOST_READ:

@@ -1,0 +1,55 @@
+"""What `amikafka replay` is given: streams of the manager interface, and what their lines went through."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from typing import BinaryIO
+
+from amikafka_tail.ami.debuglog import LogFramer
+from amikafka_tail.intake.recording import Recording, copied
+from amikafka_tail.model.errors import InputError
+
+HEAD = 64 * 1024
+"""Bytes from the beginning of a file that show what it is."""
+MAX_EXAMPLE = 80
+
+log = logging.getLogger("amikafka.replay")
+
+
+def stream(file: BinaryIO, name: str) -> Recording:
+    """Return a captured stream. Raises `InputError` where the file is a log instead.
+
+    Where CR was taken away from its lines, or a terminal added one, they get back the ends that Asterisk
+    gave them; offsets are then those of the mended copy. Blocks while that is written.
+    """
+    if not file.seekable():
+        file = copied(file)
+    framer = LogFramer()
+    framer.feed(os.pread(file.fileno(), HEAD, 0))
+    form = framer.form or "ami"
+    if form in ("ami", "no-dump"):
+        return Recording(file, name)
+    with file:
+        if form not in ("ami-lf", "terminal:ami"):
+            raise InputError(f"{name}: is a log, not a stream of the manager interface: use --from eventlog")
+        log.warning("%s: its lines do not end with CRLF: they are read as if they did", name)
+        return Recording(_mended(file), name)
+
+
+def _mended(file: BinaryIO) -> BinaryIO:
+    """Return a copy in which every line ends with CRLF, as old as the file."""
+    copy = tempfile.TemporaryFile()  # noqa: SIM115, the caller closes it
+    file.seek(0)
+    for line in file:
+        copy.write(line.rstrip(b"\r\n") + b"\r\n" if line.endswith(b"\n") else line)
+    copy.flush()
+    modified_ns = os.fstat(file.fileno()).st_mtime_ns
+    os.utime(copy.fileno(), ns=(modified_ns, modified_ns))
+    return copy
+
+
+def example(line: bytes) -> str:
+    """Return the beginning of a line as it can be printed."""
+    return ascii(line[:MAX_EXAMPLE].decode(errors="replace"))
