@@ -13,9 +13,9 @@ from amikafka_tail.model.payload import Headers
 def with_event_id(envelope: Envelope, entity_id: str, epoch: str, *, with_digest: bool) -> Envelope:
     """Return an envelope that has one more header: `<entity id>/<epoch>/<offset>`.
 
-    It is the same whenever the event is sent again. `with_digest` adds eight digits of the event itself: for
-    sources whose offsets depend on the order in which files were found, so that an id is never another's. A
-    gap's has them always.
+    It is the same whenever this process sends the event again. `with_digest` adds eight digits of the event
+    itself: for sources of files, where another process may find files in another order and give the offset to
+    another event, so that an id is never another's. A gap's has them always.
     """
     before = f"{entity_id}/{epoch}/".encode()
 

@@ -73,6 +73,7 @@ class FileIntake:
         self._search_at = 0.0
         self._active_until = 0.0
         self._read_until = -1
+        self._furthest = position
 
     @property
     def state(self) -> str:
@@ -121,6 +122,7 @@ class FileIntake:
         now = time.monotonic()
         if self._reader.position != self._read_until:
             self._read_until = self._reader.position
+            self._furthest = max(self._furthest, self._read_until)
             self._active_until = now + ACTIVE_SECONDS
             if self._watch is not None:
                 self._watch.disarm()
@@ -159,6 +161,10 @@ class FileIntake:
         checkpoint = committed.checkpoint
         if checkpoint.epoch != self._epoch and not self._is_first:
             return None
+        if committed.is_own and self._released <= checkpoint.offset <= self._furthest:
+            # What this reader has read keeps its offsets: events that were given up are known by them.
+            self._reader.seek(checkpoint.offset)
+            return self._reader
         before = self._reader
         self._open(self._source, self._settings, checkpoint.offset, checkpoint.bookmark)
         before.close()

@@ -71,7 +71,10 @@ class Reader(Protocol):
         ...
 
     def seek(self, position: int) -> None:
-        """Continue reading at the end of a chunk, or at another offset where an event may begin."""
+        """Continue reading at the end of a chunk, or at another offset where an event may begin.
+
+        The same events come at the same offsets again: dead letters are known by them.
+        """
 
     def read(self) -> Chunk | None:
         """Return the next chunk, `None` if there is none yet. Raises `OSError`.

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,11 +13,13 @@ from typing import Any, Literal, NamedTuple, Protocol
 from amikafka_tail.ami.debuglog import Found
 from amikafka_tail.config.files import why_unreadable
 from amikafka_tail.model.counters import Counters
+from amikafka_tail.model.errors import InputError
 from amikafka_tail.model.event import Event
 from amikafka_tail.model.identity import Identity
 from amikafka_tail.model.replayable_source import Chunk, Unpublishable
 from amikafka_tail.sources.logfile import Fingerprint, Framing, LogFile, Mark
 from amikafka_tail.sources.rotation import Batch, Log, Start
+from amikafka_tail.sources.undelivered import Undelivered
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,19 +98,19 @@ def _stored(mark: Mark, finished: tuple[Fingerprint, ...]) -> dict[str, Any]:
     return {"mark": mark.as_dict(), "finished": list(map(list, finished))}
 
 
-class _Slice(NamedTuple):
-    """Between two of the reader's offsets stands what was read from a file."""
+class _Place(NamedTuple):
+    """Where a log is read on behind a chunk."""
 
-    start: int
-    end: int
     followed: _Followed
-    file: LogFile
     mark: Mark
     finished: tuple[Fingerprint, ...]
 
 
 class LogsReader:
-    """Reads all logs by turns; see `Reader`. Its offsets count what has been read in this process' life.
+    """Reads all logs by turns; see `FollowingReader`. Its offsets count what this process has read, over all.
+
+    What is read and not delivered is kept in memory: `seek` replays the same chunks at the same offsets, and
+    touches no file.
 
     `paths` are files or patterns. `bookmark` is what the method of that name returned before; without one
     `start` says where to begin. `identify` says who the Asterisk is, given what its log says of its version
@@ -131,8 +132,7 @@ class LogsReader:
         self._kind = kind
         self._identify = identify
         self._identities: dict[tuple[str, str], Identity] = {}
-        self._slices: deque[_Slice] = deque()
-        self._position = position
+        self._undelivered: Undelivered[_Place] = Undelivered(position)
         self._followed: dict[Path, _Followed] = {}
         self._stored = bookmark or {}
         self._turn = 0
@@ -143,12 +143,12 @@ class LogsReader:
     @property
     def end(self) -> int:
         """Offset of the next byte to come, as far as it is known: rotated files not begun are not counted."""
-        return self._position + sum(each.log.backlog for each in self._followed.values())
+        return self._undelivered.end + sum(each.log.backlog for each in self._followed.values())
 
     @property
     def position(self) -> int:
         """Offset that the next read begins at."""
-        return self._position
+        return self._undelivered.position
 
     @property
     def partial(self) -> bytes:
@@ -194,43 +194,28 @@ class LogsReader:
         if str(path) in self._paths or os.path.lexists(path) or file is None or not file.is_deleted:
             return False
         is_read = not followed.log.backlog and not followed.interpreter.is_begun(file.framer.held_back)
-        return is_read and all(each.followed is not followed for each in self._slices)
+        return is_read and all(each.followed is not followed for each in self._undelivered.places)
 
-    def _follow(
-        self,
-        path: Path,
-        stored: dict[str, Any] | None,
-        known: Iterable[LogFile] = (),
-        start: Start | None = None,
-    ) -> _Followed:
+    def _follow(self, path: Path, stored: dict[str, Any] | None) -> _Followed:
         mark, finished = None, []
         if stored is not None:
-            mark = Mark.from_dict(stored["mark"])
-            finished = [Fingerprint(*each) for each in stored["finished"]]
-        log = Log(
-            path,
-            mark=mark,
-            start=self._start if start is None else start,
-            known=known,
-            finished=finished,
-            framer=self._kind.framer,
-        )
+            try:
+                mark = Mark.from_dict(stored["mark"])
+                finished = [Fingerprint(*each) for each in stored["finished"]]
+            except (KeyError, TypeError) as error:
+                raise InputError(f"the note of where reading {path} stood is damaged: {error!r}") from error
+        log = Log(path, mark=mark, start=self._start, finished=finished, framer=self._kind.framer)
         return _Followed(log, self._kind.interpreter(), stored)
 
     def seek(self, position: int) -> None:
-        """Go on at the end of a chunk."""
+        """Go on at the end of a chunk that is not released."""
+        self._undelivered.seek(position)
         self.release(position)
-        files: dict[Path, list[LogFile]] = {}
-        for path, followed in self._followed.items():
-            known = [each.file for each in self._slices if each.followed is followed]
-            files[path] = list(dict.fromkeys([*known, *followed.log.open_files]))
-        self._slices.clear()
-        self._position = position
-        for path, followed in list(self._followed.items()):
-            self._followed[path] = self._follow(path, followed.stored, files[path], followed.log.start)
 
     def read(self) -> Chunk | None:
-        """Return what comes next from one of the logs."""
+        """Return what comes next: what was read before the last `seek`, then more from one of the logs."""
+        if (chunk := self._undelivered.again()) is not None:
+            return chunk
         followed = list(self._followed.values())
         for _ in followed:
             self._turn = (self._turn + 1) % len(followed)
@@ -253,14 +238,17 @@ class LogsReader:
             followed.interpreter.learn(framer.feed(before))
 
     def _chunk(self, followed: _Followed, batch: Batch) -> Chunk:
-        start = self._position
-        self._position += batch.end - batch.start
-        if batch.end > batch.start:
-            finished = followed.log.finished
-            self._slices.append(_Slice(start, self._position, followed, batch.file, batch.mark, finished))
-        self._close_if_done(followed, batch.file)
+        start = self._undelivered.end
         events = followed.interpreter.events(batch.events, batch.file, start - batch.start)
-        return Chunk(start, self._position, self._identity_of(followed, batch.file), events)
+        chunk = self._undelivered.add(
+            start + batch.end - batch.start,
+            self._identity_of(followed, batch.file),
+            events,
+            _Place(followed, batch.mark, batch.finished),
+        )
+        if batch.file is not followed.log.file:
+            batch.file.close()
+        return chunk
 
     def _identity_of(self, followed: _Followed, file: LogFile) -> Identity:
         said = followed.interpreter.asterisk(file)
@@ -270,30 +258,20 @@ class LogsReader:
 
     def release(self, position: int) -> None:
         """Everything before an offset is delivered."""
-        while self._slices and self._slices[0].end <= position:
-            piece = self._slices.popleft()
-            piece.followed.deliver(piece.mark, piece.finished)
-            self._close_if_done(piece.followed, piece.file)
-
-    def _close_if_done(self, followed: _Followed, file: LogFile) -> None:
-        if file is not followed.log.file and all(each.file is not file for each in self._slices):
-            file.close()
+        for followed, mark, finished in self._undelivered.release(position):
+            followed.deliver(mark, finished)
 
     def bookmark(self, position: int) -> dict[str, Any]:
         """Return where to go on in each log once everything before an offset is delivered."""
         delivered = {str(path): each.stored for path, each in self._followed.items() if each.stored}
-        for piece in self._slices:
-            if piece.end > position:
-                break
-            delivered[str(piece.followed.log.path)] = _stored(piece.mark, piece.finished)
+        for followed, mark, finished in self._undelivered.up_to(position):
+            delivered[str(followed.log.path)] = _stored(mark, finished)
         return {**self._stored, **delivered}
 
     def close(self) -> None:
         """Close all files."""
         for followed in self._followed.values():
             followed.log.close()
-        for piece in self._slices:
-            piece.file.close()
 
 
 def _open_once(path: Path) -> str:

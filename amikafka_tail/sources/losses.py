@@ -16,8 +16,8 @@ log = logging.getLogger("amikafka.eventlog")
 class Losses:
     """Counts what one reader comes upon, and makes the events that stand in place of what is lost.
 
-    What a rewind brings again is known by the reader's offsets. Where several logs are read by turns those
-    may come in another order then, and a count be a little off.
+    A reader that reads its files again after a rewind brings the same losses at the same offsets: those are
+    not counted again.
     """
 
     def __init__(self, counters: Counters) -> None:

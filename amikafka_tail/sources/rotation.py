@@ -10,20 +10,17 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import re
-import stat
-from collections.abc import Callable, Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from amikafka_tail.ami.debuglog import Found, LogFramer
 from amikafka_tail.config.files import why_unreadable
-from amikafka_tail.sources.logfile import Fingerprint, Framing, LogFile, Mark
+from amikafka_tail.sources.generations import MAX_FINISHED, Generations, choose, close_others
+from amikafka_tail.sources.logfile import HEAD, Fingerprint, Framing, Likeness, LogFile, Mark, Place
 
 CHUNK = 128 * 1024
-MAX_FINISHED = 64
-"""Generations remembered as read, so that a copy of one is not read again."""
-_ROTATION = r"(?:[.\-_](?:\d[\d\-_.:T]*|old))+"
 Start = Literal["checkpoint", "beginning", "end"]
 
 log = logging.getLogger("amikafka.eventlog")
@@ -38,13 +35,17 @@ class Batch(NamedTuple):
     events: list[Found]
     mark: Mark
     """That of `end`, taken before anybody can have truncated the file."""
+    finished: tuple[Fingerprint, ...]
+    """The files that were read before this one."""
 
 
 class Log:
     """The log at `path`, read in order through its generations. Not for two threads.
 
-    `mark` says where to go on, `finished` what has been read before, `known` files that are still open and
-    may not have a name any more. Without a mark `start` decides.
+    `mark` says where to go on, `finished` what has been read before. Without a mark `start` decides.
+
+    One file is read at a time, in stages: it is chosen (`_open_first`), it is read, its bytes may be gone
+    (`_moved_bytes`), it is read to its end and another one follows it (`_successor`).
     """
 
     def __init__(
@@ -53,7 +54,6 @@ class Log:
         *,
         mark: Mark | None = None,
         start: Start = "checkpoint",
-        known: Iterable[LogFile] = (),
         finished: Iterable[Fingerprint] = (),
         framer: Callable[[int, Any], Framing] = LogFramer,
     ) -> None:
@@ -61,249 +61,311 @@ class Log:
         self.problem: str | None = None
         """Why it cannot be read now, in words."""
         self.file: LogFile | None = None
-        self._mark = mark
-        self._framer = framer
-        stem, extension = re.escape(path.stem), re.escape(path.suffix)
-        # full.1, full.log-20261123.gz, full-20261123.log; but full.json is another log.
-        self._rotated = re.compile(
-            rf"{stem}(?:{extension}{_ROTATION}|{_ROTATION}{extension})(?:\.gz)?", re.ASCII
-        )
         self.start: Start = start
         """Where to begin without a mark."""
-        self._known = list(known)
         self.finished = tuple(finished)
-        self._superseded = False
+        self._mark = mark
+        self._generations = Generations(path, framer)
         self._looked_at: tuple[object, ...] | None = None
+        self._looked_for_copies: tuple[object, ...] | None = None
 
     @property
     def backlog(self) -> int:
         """Bytes of the present file that have not been read."""
         return 0 if self.file is None else max(0, self.file.size - self.file.offset)
 
-    @property
-    def open_files(self) -> list[LogFile]:
-        """The present file, or those that may be needed to find it."""
-        return [*self._known, *([] if self.file is None else [self.file])]
-
     def open(self, begin: Callable[[LogFile], None]) -> None:
         """Open the file to begin with, where that is possible now.
 
         `begin` is told of it, and may raise `OSError`: then it is opened anew.
         """
-        mark, file = self._mark, None
+        file = None
         try:
             if (file := self._open_first()) is not None:
                 begin(file)
+                self._mark = file.mark(file.offset)
                 self.file = file
         except OSError as error:
             self._say_why(error)
-            if file is not None and mark is not None:
-                self._mark, self._known = mark, [file]
-            elif file is not None:
+            if file is not None:
                 file.close()
 
     def read(self) -> Batch | None:
         """Return what comes next, `None` when there is nothing now. An empty batch was not complete."""
-        file = self.file
-        if file is None:
+        if self.file is None:
             return None
-        start, offset = file.framer.position, file.offset
         try:
-            batch = self._read(file)
+            batch = self._read(self.file)
         except OSError as error:
             self._say_why(error)
-            self._looked_at = None
-            if file.offset != offset:
-                file.start_at(start, file.framer.form)  # what has come was given to nobody
+            self._looked_at = self._looked_for_copies = None
             return None
         self._say(None)
         return batch
 
-    def _say_why(self, error: OSError) -> None:
-        path = Path(error.filename or self.path)
-        self._say(f"{path}: {why_unreadable(path, error)}")
-
     def _read(self, file: LogFile) -> Batch | None:
-        start, head, held = file.framer.position, file.head, file.framer.held_back
-        data = file.read(CHUNK)
-        events = file.framer.feed(data) if data else []
-        mark = file.mark(file.framer.position)
-        if file.was_rewritten():
-            file.head = head
-            file.start_at(start, file.framer.form)
-            file.framer.feed(held)
-            file.offset += len(held)
-            return self._leave(file, self._after_truncation(file, start), start)
-        file.learn_head()
-        if data:
-            self._looked_at = None
-            return Batch(file, start, file.framer.position, events, mark)
-        following = self._following(file)
-        return None if following is None else self._leave(file, following, start)
-
-    def _leave(self, file: LogFile, following: LogFile, start: int) -> Batch:
-        """Go on with another file; return what the one before leaves unfinished after `start`."""
-        is_same = following.is_same(file)
-        rest = None if is_same else file.framer.finish()
-        say_damage(file)
-        end = start if rest is None else file.offset
-        batch = Batch(file, start, end, [] if rest is None else [rest], file.mark(end))
-        if file.head and not is_same:
-            self.finished = (*self.finished, file.fingerprint)[-MAX_FINISHED:]
-        self._superseded = False
+        place = file.place
+        try:
+            data = file.read(CHUNK)
+            elsewhere = self._moved_bytes(file, place, has_grown=bool(data))
+        except OSError:
+            file.unread(place)
+            raise
+        if elsewhere is not None:
+            file.unread(place)
+            following, is_copy = elsewhere
+            return self._leave(file, following, is_copy=is_copy)
+        if not data:
+            successor = self._successor(file)
+            return None if successor is None else self._leave(file, successor[0], is_copy=successor[1])
         self._looked_at = None
+        events = file.framer.feed(data)
+        end = file.framer.position
+        return Batch(file, place.start, end, events, self._mark_at(file, end), self.finished)
+
+    def _mark_at(self, file: LogFile, offset: int) -> Mark:
+        """Return the mark of a place that was just read, or the last one where its bytes are gone already."""
+        assert self._mark is not None
+        with contextlib.suppress(OSError):
+            mark = file.mark(offset)
+            if not file.was_rewritten(file.place):
+                self._mark = mark
+        return self._mark
+
+    def _leave(self, file: LogFile, following: LogFile, *, is_copy: bool) -> Batch:
+        """Go on with another file; return what the present one leaves unfinished.
+
+        What was not complete stands in a copy as well, and is read there.
+        """
+        start, finished = file.framer.position, self.finished
+        rest = None if is_copy else file.framer.finish()
+        end = start if rest is None else file.offset
+        left = file.mark_of(file.place)
+        try:
+            if not is_copy:
+                say_damage(file)
+            if not is_copy and file.head:
+                self.finished = (*finished, file.fingerprint)[-MAX_FINISHED:]
+            if following is file:
+                file.head = b""
+                file.start_at(0)
+            self._mark = following.mark(following.offset)
+        except OSError:
+            self.finished = finished
+            close_others([following], file)
+            raise
+        self._looked_at = self._looked_for_copies = None
         self.file = following
-        return batch
+        return Batch(file, start, end, [] if rest is None else [rest], left, finished)
 
     # Finding the file to read.
 
     def _open_first(self) -> LogFile | None:
-        active = self._open(self.path)
+        active = self._open_active()
         mark = self._mark
         if mark is None:
             return self._open_without_mark(active)
-        candidates = [active] if active else []
-        known = self._known
+        candidates = [] if active is None else [active]
+        chosen = None
         try:
-            candidates += [*known, *self._generations()]
-            stored = Path(mark.path)
-            if all(each.path != stored for each in candidates) and (found := self._open(stored)) is not None:
-                candidates.append(found)
-            chosen = next((each for each in candidates if each.has(mark)), None)
+            for each in self._generations.older():
+                if active is not None and each.is_at(active):
+                    each.close()  # the active one under another name, where a symbolic link points to it
+                else:
+                    candidates.append(each)
+            if (stored := self._stored_path(mark, candidates)) is not None:
+                candidates.append(stored)
+            if (chosen := choose(candidates, mark, self.finished, active=self.path)) is not None:
+                chosen.start_at(mark.offset, mark.form)
+            elif (chosen := self._after_loss(candidates, mark, active)) is not None:
+                chosen.start_at(0)
         except OSError:
-            _close_others((each for each in candidates if each not in known), None)
+            close_others(candidates, None)
             raise
-        if chosen is None:
-            # Those that were written to last before it were read before, or are not wanted.
-            newer = [each for each in candidates if each.modified_ns >= mark.modified_ns]
-            chosen = min(newer, key=lambda each: each.modified_ns, default=active)
-            if chosen is None:
-                _close_others(candidates, None)
-                return None
+        close_others(candidates, chosen)
+        return chosen
+
+    def _stored_path(self, mark: Mark, candidates: list[LogFile]) -> LogFile | None:
+        stored = Path(mark.path)
+        if any(each.path == stored for each in candidates):
+            return None
+        try:
+            return self._generations.open(stored)
+        except FileNotFoundError:
+            return None
+
+    def _after_loss(self, candidates: list[LogFile], mark: Mark, active: LogFile | None) -> LogFile | None:
+        """Return where to go on when the file of the mark is gone."""
+        # Those that were written to last before it were read before, or are not wanted.
+        newer = [
+            each
+            for each in candidates
+            if each.modified_ns >= mark.modified_ns and not any(map(each.matches, self.finished))
+        ]
+        chosen = min(newer, key=lambda each: (each is active, each.modified_ns), default=active)
+        if chosen is not None:
             log.error(
                 "%s: the file that was being read is gone: what it had after offset=%d is lost, unless it was"
                 " read before",
                 mark.path,
                 mark.offset,
             )
-            chosen.start_at(0)
-        else:
-            chosen.start_at(mark.offset, mark.form)
-        self._mark = None
-        self._known = []
-        _close_others(candidates, chosen)
         return chosen
 
     def _open_without_mark(self, active: LogFile | None) -> LogFile | None:
         if self.start == "beginning":
-            candidates = [*self._generations(), *([active] if active else [])]
+            candidates = [*self._generations.older(), *([active] if active else [])]
             if not candidates:
                 return None
             oldest = candidates[0]
-            _close_others(candidates, oldest)
+            close_others(candidates, oldest)
             return oldest
         if active is None:
             self.start = "checkpoint"  # one that appears later is all new
             return None
         with contextlib.suppress(OSError):
             # What is older is not wanted, whatever a clock that is set back makes of its time.
-            older = self._generations()
-            self.finished = tuple(each.fingerprint for each in older)[-MAX_FINISHED:]
-            _close_others(older, None)
+            older = self._generations.older()
+            self.finished = tuple(each.fingerprint for each in older if each.head)[-MAX_FINISHED:]
+            close_others(older, None)
         if self.start == "end":
             # In the middle of an event perhaps, whose rest is no event.
             active.start_at(active.size)
         return active
 
-    def _following(self, file: LogFile) -> LogFile | None:
-        """Return the file that comes after one that is read to its end, `None` while it may still grow."""
+    # A file whose bytes are gone.
+
+    def _moved_bytes(self, file: LogFile, place: Place, *, has_grown: bool) -> tuple[LogFile, bool] | None:
+        """Return where to go on when a file was truncated, and whether that is a copy, else `None`.
+
+        Its first bytes and those before the place are other ones then. Where few are known they may be the
+        same by chance, so a copy that holds what the file does not is looked for, too.
+        """
+        if file.was_rewritten(place):
+            return self._after_truncation(file, place)
+        if file.compressed or len(place.head) == HEAD or not self._is_active(file):
+            return None
+        look = (self._directory(), self._generations.names())
+        if look == self._looked_for_copies and not has_grown:
+            return None
+        copy = self._copy(file, place, is_missed=True)
+        self._looked_for_copies = look
+        return None if copy is None else (copy, True)
+
+    def _after_truncation(self, file: LogFile, place: Place) -> tuple[LogFile, bool]:
+        copy = self._copy(file, place)
+        if copy is not None:
+            return copy, True
+        log.warning("%s: truncated at offset=%d: reading it from its beginning", file.path, place.start)
+        if not self._is_active(file):
+            generations = self._generations.older()
+            newer = self._newer(generations, file, place.modified_ns)
+            close_others(generations, newer)
+            if newer is not None:
+                return newer, False
+        return self._open_active() or file, False
+
+    def _copy(self, file: LogFile, place: Place, *, is_missed: bool = False) -> LogFile | None:
+        """Return the copy that was made before a file was truncated, at the same place.
+
+        One that `is_missed` has something that the file has not, and was made of the active file.
+        """
+        generations = self._generations.older()
+        copy = None
         try:
-            status = self.path.stat()
-        except FileNotFoundError:
-            status = None
+            copies = [
+                each for each in generations if not each.is_at(file) and not (is_missed and file.holds(each))
+            ]
+            if not is_missed or self._is_active(file):  # also after the look at what is there
+                copy = choose(copies, file.mark_of(place), self.finished, active=self.path)
+            if copy is not None:
+                copy.start_at(place.start, file.framer.form)
+                log.info("%s: copied to %s and truncated", file.path, copy.path)
+        except OSError:
+            close_others(generations, None)
+            raise
+        close_others(generations, copy)
+        return copy
+
+    # A file that is read to its end.
+
+    def _successor(self, file: LogFile) -> tuple[LogFile, bool] | None:
+        """Return the file that comes next, and whether it is a copy; `None` while this one may still grow."""
+        status = self._status()
         if status is not None and (status.st_dev, status.st_ino) == (file.device, file.inode):
             return None
         has_active = status is not None and status.st_size > 0
-        look = (self.path.parent.stat().st_mtime_ns, status and status.st_ino, has_active, self._superseded)
+        look = (self._directory(), self._generations.names(), status and status.st_ino, has_active)
         if look == self._looked_at:
             return None  # nothing has changed since the last time there was nothing
-        self._looked_at = look
-        generations = self._generations()
-        newer = [each for each in generations if self._is_newer(each, file)]
+        generations = self._generations.older()
         following = None
-        if newer or has_active:
-            if self._superseded:
-                following = newer[0] if newer else self._open(self.path)
-            else:
-                # Its writer has moved on. What it had written before is there by now: one more look.
-                self._superseded = True
-                following = self._following(file) if file.size <= file.offset else None
-        _close_others(generations, following)
-        return following
-
-    def _is_newer(self, candidate: LogFile, file: LogFile) -> bool:
-        # Of the same time, as on a file system that counts seconds, it is not known to be older.
-        if candidate.modified_ns < file.modified_ns or not candidate.head:
-            return False
-        return not candidate.is_same(file) and not any(map(candidate.matches, self.finished))
-
-    def _after_truncation(self, file: LogFile, start: int) -> LogFile:
-        """Return the copy that was made before a file was truncated, at the same place, or the file anew."""
-        generations = self._generations()
-        copies = (each for each in generations if each.inode != file.inode and each.is_same(file))
-        copy = next((each for each in copies if each.read_at(start, 1)), None)
-        _close_others(generations, copy)
-        if copy is not None:
-            copy.start_at(start, file.framer.form)
-            log.info("%s: copied to %s and truncated", file.path, copy.path)
-            return copy
-        log.warning("%s: truncated at offset=%d: reading it from its beginning", file.path, start)
-        again = self._open(self.path)
-        if again is None:
-            again = file
-            again.head = b""
-            again.start_at(0)
-        return again
-
-    def _generations(self) -> list[LogFile]:
-        """Open the older files beside the path, the oldest first; of two that are the same the plain one."""
-        found: list[LogFile] = []
-        for path in sorted(self._names(), key=lambda each: each.suffix == ".gz"):
-            try:
-                file = self._open(path)
-            except OSError:
-                _close_others(found, None)
-                raise
-            if file is None:
-                continue
-            if any(file.is_same(each) for each in found):
-                file.close()
-            else:
-                found.append(file)
-        return sorted(found, key=lambda each: each.modified_ns)
-
-    def _names(self) -> Iterator[Path]:
-        """Return the names that rotation gives: the log's own with something behind it."""
-        directories = dict.fromkeys([self.path.parent, self.path.resolve().parent])
-        for directory in directories:
-            try:
-                entries = list(directory.iterdir())
-            except FileNotFoundError:
-                continue
-            for entry in entries:
-                if self._rotated.fullmatch(entry.name):
-                    yield entry
-
-    def _open(self, path: Path) -> LogFile | None:
         try:
-            if not stat.S_ISREG(path.stat().st_mode):
-                self._say(f"{path}: is not a regular file")
-                return None
-            return LogFile(path, self._framer)
-        except FileNotFoundError:
-            if path == self.path:
-                self._say(f"{path}: is not there yet")
+            following = self._newer(generations, file, file.modified_ns)
+            if following is None and has_active:
+                following = self._open_active()
+            is_copy = following is not None and self._goes_on(following, file)
+        except OSError:
+            close_others([*generations, following], None)
+            raise
+        close_others(generations, following)
+        if following is None:
+            self._looked_at = look
             return None
+        if file.size > file.offset:
+            # Its writer has moved on. What it had written before is there by now, and is read first.
+            following.close()
+            return None
+        return following, is_copy
+
+    def _goes_on(self, following: LogFile, file: LogFile) -> bool:
+        """Let a file that is surely a copy of another, and perhaps more, be read on at the same place."""
+        likeness = following.likeness(file.mark_of(file.place))
+        if likeness is None or likeness is Likeness.PREFIX:
+            return False
+        following.start_at(file.framer.position, file.framer.form)
+        return True
+
+    def _newer(self, generations: list[LogFile], file: LogFile, since_ns: int) -> LogFile | None:
+        """Return the oldest generation that was written to after a file and is not read yet."""
+        present = file.fingerprint
+        for each in generations:
+            # Of the same time, as on a file system that counts seconds, it is not known to be older.
+            if each.modified_ns < since_ns or not each.head or each.is_at(file):
+                continue
+            if not any(map(each.matches, (present, *self.finished))):
+                return each
+        return None
+
+    # What is there.
+
+    def _status(self) -> os.stat_result | None:
+        try:
+            return self.path.stat()
+        except FileNotFoundError:
+            return None
+
+    def _is_active(self, file: LogFile) -> bool:
+        status = self._status()
+        return status is not None and (status.st_dev, status.st_ino) == (file.device, file.inode)
+
+    def _directory(self) -> int:
+        """Return when something was last renamed, made or deleted there."""
+        return self.path.parent.stat().st_mtime_ns
+
+    def _open_active(self) -> LogFile | None:
+        try:
+            file = self._generations.open(self.path)
+        except FileNotFoundError:
+            self._say(f"{self.path}: is not there yet")
+            return None
+        if file is None:
+            self._say(f"{self.path}: is not a regular file")
+        return file
+
+    def _say_why(self, error: OSError) -> None:
+        path = Path(error.filename or self.path)
+        self._say(f"{path}: {why_unreadable(path, error)}")
 
     def _say(self, problem: str | None) -> None:
         if problem != self.problem:
@@ -312,9 +374,9 @@ class Log:
                 log.warning("cannot be read now: %s", problem)
 
     def close(self) -> None:
-        """Close all files."""
-        for file in self.open_files:
-            file.close()
+        """Close the file."""
+        if self.file is not None:
+            self.file.close()
 
 
 def say_damage(file: LogFile) -> None:
@@ -323,9 +385,3 @@ def say_damage(file: LogFile) -> None:
         log.error(
             "%s: is damaged: what it had after offset=%d is lost: %s", file.path, file.offset, file.damage
         )
-
-
-def _close_others(files: Iterable[LogFile], kept: LogFile | None) -> None:
-    for file in files:
-        if file is not kept:
-            file.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import fnmatch
 import json
@@ -25,6 +26,7 @@ from amikafka_tail.plugins.hookspecs import API_VERSION, Register, hookimpl
 from amikafka_tail.sources.eventlog import EventLogOptions, log_events
 from amikafka_tail.sources.logfile import LogFile, Mark
 from amikafka_tail.sources.spooled import Spooled, is_marked
+from amikafka_tail.sources.undelivered import Undelivered
 
 CHUNK = 128 * 1024
 REASON = ".reason"
@@ -88,9 +90,9 @@ class SpoolReader:
         self._make = log_events(log_options, counters)
         self._bad = options.bad_directory or options.directory / "bad"
         self._open: deque[Spooled] = deque()
-        self._again: deque[Spooled] = deque()
-        """Files to read before any other: they have been read, further than what is delivered."""
-        self._position = position
+        self._grown: deque[Spooled] = deque()
+        """Files to read on before any other: they were written to after they had been read."""
+        self._undelivered: Undelivered[tuple[Spooled, Mark | None]] = Undelivered(position)
         self._names: deque[str] = deque()
         self._stuck: set[str] = set()
         """Names of files that are done with and could not be taken away: they are not read again."""
@@ -109,13 +111,14 @@ class SpoolReader:
     @property
     def position(self) -> int:
         """Offset that the next read begins at."""
-        return self._position
+        return self._undelivered.position
 
     @property
     def end(self) -> int:
         """Offset of the end of the file that is being read; the files after it are not counted."""
         present = self._present
-        return self._position + (max(0, present.file.size - present.file.framer.position) if present else 0)
+        left = max(0, present.file.size - present.file.framer.position) if present else 0
+        return self._undelivered.end + left
 
     @property
     def partial(self) -> bytes:
@@ -149,7 +152,7 @@ class SpoolReader:
             for path, mark in self._marks.items()
             if Path(path).name in here or Path(path).parent != self._options.directory
         }
-        begun = {spooled.file.path.name for spooled in (*self._open, *self._again)}
+        begun = {spooled.file.path.name for spooled in (*self._open, *self._grown)}
         names = [
             name
             for name in here - begun - self._stuck
@@ -158,14 +161,16 @@ class SpoolReader:
         self._names = deque(sorted(names))
 
     def read(self) -> Chunk | None:
-        """Return what comes next."""
+        """Return what comes next: what was read before the last `seek`, then more of the files."""
+        if (chunk := self._undelivered.again()) is not None:
+            return chunk
         if self._present is None:
             self._begin_next()
         spooled = self._present
         if spooled is None:
             return None
         file = spooled.file
-        start, mark = file.framer.position, spooled.places[-1][1]
+        start, mark = file.framer.position, spooled.read_to
         try:
             data = file.read(CHUNK)
             spooled.wrong = f"is damaged: {file.damage}" if file.damage and not data else ""
@@ -178,24 +183,21 @@ class SpoolReader:
             found = [] if rest is None else [rest]
         end = file.framer.position if data else file.offset
         if end > (mark.offset if mark is not None else 0) and not spooled.wrong:
-            mark = file.mark(end)
+            mark = spooled.read_to = file.mark(end)
         spooled.held_events |= any(not each.torn for each in found)
-        first = self._position
-        self._position += end - start
+        position = self._undelivered.end + end - start
         if not data:
             # One more, so that an offset belongs to one file alone.
-            self._position += 1
-            spooled.end = self._position
-        if self._position > first:
-            spooled.places.append((self._position, mark))
+            position += 1
+            spooled.end = position
         events = self._make.events(found, file, spooled.sequence, spooled.start)
-        return Chunk(first, self._position, self._identity, events)
+        return self._undelivered.add(position, self._identity, events, (spooled, mark))
 
     def _begin_next(self) -> None:
         if len(self._open) >= MAX_OPEN:
             return
-        if self._again:
-            self._begin_again(self._again[0])
+        if self._grown:
+            self._read_on(self._grown[0])
             return
         while self._names:
             name = self._names[0]
@@ -228,18 +230,16 @@ class SpoolReader:
         else:
             held_events = False
         spooled = Spooled(file, held_events=held_events)
-        spooled.begin(self._position)
+        spooled.begin(self._undelivered.end)
         return spooled
 
-    def _begin_again(self, spooled: Spooled) -> None:
-        try:
-            if spooled.has_grown and not self._is_finished(spooled.file.path):
+    def _read_on(self, spooled: Spooled) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            if not self._is_finished(spooled.file.path):
                 self.problem = f"{spooled.file.path}: somebody still writes to it"
                 return
-            spooled.begin(self._position)
-        except FileNotFoundError:
-            spooled.begin(self._position)
-        self._open.append(self._again.popleft())
+        spooled.begin(self._undelivered.end)
+        self._open.append(self._grown.popleft())
 
     def _is_finished(self, path: Path) -> bool:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -257,24 +257,16 @@ class SpoolReader:
         return True
 
     def seek(self, position: int) -> None:
-        """Go on at the end of a chunk."""
+        """Go on at the end of a chunk that is not released."""
+        self._undelivered.seek(position)
         self.release(position)
-        # They stay open: another file may have the name of one by now.
-        for spooled in self._open:
-            spooled.go_back(position)
-        self._again.extendleft(reversed(self._open))
-        self._open.clear()
-        self._position = position
-        self.look_for_files()
 
     def release(self, position: int) -> None:
         """Everything before an offset is delivered: see to the files that are done."""
+        for spooled, mark in self._undelivered.release(position):
+            spooled.delivered_to = mark
         while self._open and self._open[0].end is not None and self._open[0].end <= position:
             self._finish(self._open.popleft())
-        if self._open:
-            places = self._open[0].places
-            while len(places) > 1 and places[1][0] <= position:
-                places.popleft()
 
     def _finish(self, spooled: Spooled) -> None:
         path, file = spooled.file.path, spooled.file
@@ -284,10 +276,8 @@ class SpoolReader:
                 return  # another file has its name by now, which is to be read yet
             if not spooled.wrong and file.size > file.offset:
                 # Somebody has written to it since. That is read too.
-                spooled.has_grown = True
-                spooled.places = deque([spooled.places[-1]])
                 file.start_at(file.offset, file.framer.form)
-                self._again.append(spooled)
+                self._grown.append(spooled)
                 return
             file.close()
             if spooled.wrong or not spooled.held_events:
@@ -301,7 +291,7 @@ class SpoolReader:
         except OSError as error:
             log.error("%s: is delivered and cannot be taken away: %s", path, error.strerror)
             self._stuck.add(path.name)
-            mark = spooled.places[-1][1]
+            mark = spooled.delivered_to
             if mark is not None and len(self._marks) < MAX_MARKS:
                 self._marks[str(path)] = (mark, True)
 
@@ -324,14 +314,15 @@ class SpoolReader:
     def bookmark(self, position: int) -> dict[str, Any]:
         """Return up to where the files that are there are delivered."""
         marks = dict(self._marks)
-        for spooled in (*self._open, *self._again):
-            if (mark := spooled.delivered(position)) is not None:
+        places = [(spooled, spooled.delivered_to) for spooled in (*self._open, *self._grown)]
+        for spooled, mark in (*places, *self._undelivered.up_to(position)):
+            if mark is not None:
                 marks[mark.path] = (mark, spooled.held_events)
         return {"files": [{"mark": mark.as_dict(), "events": events} for mark, events in marks.values()]}
 
     def close(self) -> None:
         """Close the files."""
-        for spooled in (*self._open, *self._again):
+        for spooled in (*self._open, *self._grown):
             spooled.file.close()
 
 

@@ -115,13 +115,17 @@ def source_contract(name: str, prepare: Prepare) -> type:
             made, wanted = source(tmp_path / "first")
             with opened(made) as reader:
                 chunks = _read(reader)
+            offsets = [event.position for _, events in chunks for event in events]
             for count, (chunk, _) in enumerate(chunks, 1):
                 # Delivered files may be removed, so each round uses its own files.
                 made, _ = source(tmp_path / str(count))
                 with opened(made) as reader:
                     _read(reader)
                     reader.seek(chunk.end)
-                    assert _raw(_read(reader)) == wanted[len(_raw(chunks[:count])) :]
+                    again = _read(reader)
+                    assert _raw(again) == wanted[len(_raw(chunks[:count])) :]
+                    found = [event.position for _, events in again for event in events]
+                    assert found == offsets[len(offsets) - len(found) :], "each event keeps its offset"
 
         def test_another_process_goes_on_at_the_bookmark(self, tmp_path: Path) -> None:
             goes_on_at_the_bookmark(tmp_path, released=True)

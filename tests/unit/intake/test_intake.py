@@ -231,3 +231,36 @@ def test_a_new_log_is_found_while_another_one_is_never_quiet(
     made.finish()
     made.close()
     assert found == {b"Event: A", b"Event: B"}
+
+
+@pytest.mark.parametrize("is_own", [True, False])
+def test_what_this_process_committed_is_gone_on_behind_without_a_new_reader(
+    tmp_path: Path, *, is_own: bool
+) -> None:
+    log = tmp_path / "full"
+    events = [b"Event: A\r\nNumber: %d" % number + END for number in range(3)]
+    log.write_bytes(events[0])
+    text = f"[general]\nsource = eventlog\n[eventlog]\npath = {log}\n[journal]\ndirectory = {tmp_path}\n"
+    settings = configuration(tmp_path, text)
+    source = build_source.source(settings, loader.load())
+    assert isinstance(source, ReplayableSource)
+    made = FileIntake(source, settings, loader.load(), stored=None, counters=Counters(), wake=lambda: None)
+    before = made.reader_at(0)
+    assert before.read() is not None
+    committed = Committed(made.checkpoint(before.position), is_own)
+    with log.open("ab") as file:
+        file.write(events[1] + events[2])
+    assert before.read() is not None
+    made.collect()
+    before.seek(0)
+    after = made.resume(committed)
+    assert after is not None
+    assert (after is before) == is_own
+    chunk = after.read()
+    assert chunk is not None
+    assert [(each.position, each.raw + END) for each in chunk.events] == [  # type: ignore[union-attr]
+        (len(events[0]), events[1]),
+        (len(events[0] + events[1]), events[2]),
+    ]
+    made.finish()
+    made.close()
