@@ -67,7 +67,7 @@ class Log:
         self._mark = mark
         self._generations = Generations(path, framer)
         self._looked_at: tuple[object, ...] | None = None
-        self._looked_for_copies: tuple[object, ...] | None = None
+        self._looked_for_copies: int | None = None
 
     @property
     def backlog(self) -> int:
@@ -238,15 +238,17 @@ class Log:
     def _moved_bytes(self, file: LogFile, place: Place, *, has_grown: bool) -> tuple[LogFile, bool] | None:
         """Return where to go on when a file was truncated, and whether that is a copy, else `None`.
 
-        Its first bytes and those before the place are other ones then. Where few are known they may be the
-        same by chance, so a copy that holds what the file does not is looked for, too.
+        Its first bytes and those before the place are other ones then. Where files begin alike they may be
+        the same, so a copy that holds what the file does not is looked for, too: whenever something was
+        renamed or made beside it, and whenever a file of which little is known has grown.
         """
         if file.was_rewritten(place):
             return self._after_truncation(file, place)
-        if file.compressed or len(place.head) == HEAD or not self._is_active(file):
+        look = self._directory()
+        knows_little = len(place.head) < HEAD
+        if look == self._looked_for_copies and not (knows_little and has_grown):
             return None
-        look = (self._directory(), self._generations.names())
-        if look == self._looked_for_copies and not has_grown:
+        if file.compressed or not self._is_active(file):
             return None
         copy = self._copy(file, place, is_missed=True)
         self._looked_for_copies = look
