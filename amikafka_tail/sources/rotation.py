@@ -248,7 +248,7 @@ class Log:
         knows_little = len(place.head) < HEAD
         if look == self._looked_for_copies and not (knows_little and has_grown):
             return None
-        if file.compressed or not self._is_active(file):
+        if file.compressed:
             return None
         copy = self._copy(file, place, is_missed=True)
         self._looked_for_copies = look
@@ -270,16 +270,18 @@ class Log:
     def _copy(self, file: LogFile, place: Place, *, is_missed: bool = False) -> LogFile | None:
         """Return the copy that was made before a file was truncated, at the same place.
 
-        One that `is_missed` has something that the file has not, and was made of the active file.
+        One that `is_missed` has something that the file has not, and was not written to after it.
         """
         generations = self._generations.older()
         copy = None
         try:
-            copies = [
-                each for each in generations if not each.is_at(file) and not (is_missed and file.holds(each))
-            ]
-            if not is_missed or self._is_active(file):  # also after the look at what is there
-                copy = choose(copies, file.mark_of(place), self.finished, active=self.path)
+            copies = [each for each in generations if not each.is_at(file)]
+            if is_missed and not self._is_active(file):
+                # It was renamed since: those written to after it came after it.
+                copies = [each for each in copies if each.modified_ns < file.modified_ns]
+            if is_missed:
+                copies = [each for each in copies if not file.holds(each)]
+            copy = choose(copies, file.mark_of(place), self.finished, active=self.path)
             if copy is not None:
                 copy.start_at(place.start, file.framer.form)
                 log.info("%s: copied to %s and truncated", file.path, copy.path)
