@@ -46,6 +46,11 @@ class Framer:
         return bytes(self._held)
 
     @property
+    def held(self) -> bytearray:
+        """The same without a copy: to be looked at, and not kept."""
+        return self._held
+
+    @property
     def is_passing_over(self) -> bool:
         """Whether the end of a block is awaited that is not returned."""
         return self._passing_over

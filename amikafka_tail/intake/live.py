@@ -63,7 +63,7 @@ class LiveIntake:
             counters=counters,
             wake=wake,
             clock=time.monotonic,
-            now_ms=lambda: time.time_ns() // 1_000_000,
+            now_ms=_now_ms,
             store=FdStore(os.environ.get("NOTIFY_SOCKET")),
             key=build_source.source_key(settings),
         )
@@ -117,7 +117,9 @@ class LiveIntake:
     def reader_at(self, position: int, *, in_block: bool = False) -> StreamReader:
         """Return the reader of the journal, which goes on at the offset; it knows what it has counted."""
         if self._reader is None or in_block:
-            self._reader = StreamReader(self._journal, position, in_block=in_block, counters=self._counters)
+            self._reader = StreamReader(
+                self._journal, position, in_block=in_block, counters=self._counters, now_ms=_now_ms
+            )
         else:
             self._reader.seek(position)
         return self._reader
@@ -131,8 +133,11 @@ class LiveIntake:
         return self._recorder.fileno()
 
     def deadline(self) -> float:
-        """Return when the recorder has to be called."""
-        return self._recorder.deadline()
+        """Return when the recorder has to be called, or the reader gives an event out."""
+        due = self._recorder.deadline()
+        if self._reader is not None and (due_in_ms := self._reader.due_in_ms):
+            due = min(due, time.monotonic() + due_in_ms / 1000)
+        return due
 
     def release(self, position: int, *, stored: int) -> None:
         """Delete what is delivered, tell what the journal had to give up."""
@@ -198,6 +203,10 @@ class LiveIntake:
     def close(self) -> None:
         """Close the journal."""
         self._journal.close()
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _connected_to(settings: Settings) -> tuple[Any, ...]:

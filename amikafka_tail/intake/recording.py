@@ -24,6 +24,9 @@ def copied(pipe: BinaryIO) -> BinaryIO:
 class Recording:
     """A captured stream as a log that the pipeline reads. A pipe is copied to a temporary file first."""
 
+    is_ours = False
+    """Whoever captured the stream may have asked for anything."""
+
     def __init__(self, file: BinaryIO, name: str) -> None:
         if not file.seekable():
             file = copied(file)

@@ -261,6 +261,9 @@ class Journal:
 
     # Reading: the pipeline's side.
 
+    is_ours = True
+    """Nobody but amikafka has asked for anything on the connections."""
+
     def next_readable(self, position: int) -> int:
         """Return `position`, or the next offset that is still there where its bytes are gone."""
         for segment in self._segments:

@@ -53,6 +53,8 @@ class Counters:
     """Events cut off by a lost connection."""
     malformed: int = 0
     """Blocks that are neither an event nor a response."""
+    joined: int = 0
+    """Events that have an empty line inside a value, put together again."""
     overlong: int = 0
     """Blocks skipped because they were longer than the framer's limit."""
     lost: int = 0

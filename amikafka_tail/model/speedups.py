@@ -10,7 +10,7 @@ from typing import Any
 
 DISTRIBUTION = "amikafka-speedups"
 VARIABLE = "AMIKAFKA_SPEEDUPS"
-VERSION = 3
+VERSION = 4
 """Version of the interface and the behaviour. The package is used only if it has the same."""
 
 

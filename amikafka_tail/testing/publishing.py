@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from amikafka_tail.ami.events import begins_event
 from amikafka_tail.ami.framing import END
 from amikafka_tail.config import settings
 from amikafka_tail.delivery import build
@@ -30,6 +31,9 @@ class Published:
     dead_letters: list[dict[str, Any]]
     """The lines of the dead-letter file."""
     counters: Counters
+
+
+PONG = b"Response: Success\r\nPing: Pong"
 
 
 class _Collector:
@@ -59,6 +63,12 @@ class _Collector:
         pass
 
 
+def _block(event: Event | bytes) -> bytes:
+    raw = event.raw if isinstance(event, Event) else event
+    # Behind an answer nothing is taken for the rest of the event before it.
+    return (b"" if begins_event(raw) else PONG + END) + raw + END
+
+
 def publish(
     configuration: str, events: Iterable[Event | bytes], directory: Path, *, seconds: float = 30
 ) -> Published:
@@ -71,7 +81,7 @@ def publish(
     path = directory / "ami_kafka.conf"
     path.write_text(configuration, encoding="utf-8")
     stream = directory / "events.ami"
-    stream.write_bytes(b"".join((each.raw if isinstance(each, Event) else each) + END for each in events))
+    stream.write_bytes(b"".join(map(_block, events)))
     registry = loader.load()
     configured = settings.load(path, registry, need_source=False)
     messages: list[Message] = []

@@ -38,6 +38,9 @@ class Window:
     One thread calls `put` and `end_with`, which never block, not even on the log; another calls the rest.
     """
 
+    is_ours = True
+    """Nobody but amikafka has asked for anything on the connection."""
+
     def __init__(self, identity: Identity, *, filters: int = 0, max_bytes: int = MAX_BYTES) -> None:
         self.ended: str | None = None
         """Why the connection ended, `None` while it is open."""

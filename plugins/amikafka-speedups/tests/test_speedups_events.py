@@ -57,6 +57,10 @@ def native() -> Any:
     return native_package()
 
 
+A = b"Event: A\r\nPrivilege: call,all"
+OTHER = b"Event: other\r\nPrivilege: call,all"
+
+
 def parts(events: list[Event] | None) -> list[tuple[bytes, int, int]] | None:
     return None if events is None else [(each.raw, each.position, each.captured_ms) for each in events]
 
@@ -78,25 +82,37 @@ def test_recorded_events_are_plain(native: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "odd", [b"", b"Event:", b"Event: A\0", b"\0Event: A", b"Event: A\r\nSequenceNumber: 1"]
+    "odd",
+    [
+        b"",
+        b"Event:",
+        b"Event: A",
+        b"Event: A\r\nX: y\r\nPrivilege: call,all",
+        b"Event: A\r\nprivilege: call,all",
+        b"Event: A\r\nPrivilege:",
+        b"Privilege: A\r\nPrivilege: call,all",
+        A + b"\0",
+        b"\0" + A,
+        A + b"\r\nSequenceNumber: 1",
+    ],
 )
 @pytest.mark.parametrize("at", [0, 1, 2])
 def test_one_odd_block_is_enough_for_a_closer_look(native: Any, odd: bytes, at: int) -> None:
-    blocks = [b"Event: A", b"Event: B"]
+    blocks = [A, A.replace(b"A", b"B")]
     blocks.insert(at, odd)
     assert native.plain_events(Event, blocks, 0, 0) is None
     assert stream_reader.plain_events(blocks, 0, 0) is None
 
 
 def test_an_event_that_was_made_so_is_like_any_other(native: Any) -> None:
-    (event,) = native.plain_events(Event, [b"Event: A"], 5, 7)
+    (event,) = native.plain_events(Event, [A], 5, 7)
     event.raw = b"Event: B"
     assert repr(event) == repr(Event(b"Event: B", 5, 7))
     assert gc.is_tracked(event) == gc.is_tracked(Event(b"Event: B", 5, 7))
 
 
 def test_nothing_is_left_behind(native: Any) -> None:
-    blocks = [b"Event: %d" % number for number in range(50)]
+    blocks = [b"Event: %d\r\nPrivilege: all" % number for number in range(50)]
     odd = [*blocks, b"odd"]
     moment = 10**15
 
@@ -116,11 +132,11 @@ def test_nothing_is_left_behind(native: Any) -> None:
 @pytest.mark.parametrize("size", [0, 5000])
 def test_blocks_that_change_while_events_are_made_of_them_do_no_harm(native: Any, size: int) -> None:
     """Up to Python 3.11 garbage is collected wherever memory is asked for, and whoever is told runs then."""
-    blocks = [b"Event: %d" % number for number in range(100)]
+    blocks = [b"Event: %d\r\nPrivilege: all" % number for number in range(100)]
 
     def change(_phase: str, _info: object) -> None:
         gc.callbacks.remove(change)
-        blocks[:] = [b"Event: other"] * size
+        blocks[:] = [OTHER] * size
 
     before = gc.get_threshold()
     gc.collect()
@@ -133,8 +149,8 @@ def test_blocks_that_change_while_events_are_made_of_them_do_no_harm(native: Any
         while change in gc.callbacks:
             gc.collect()
     raws = [each.raw for each in made]
-    plain = sum(raw != b"Event: other" for raw in raws)
-    assert raws[:plain] == [b"Event: %d" % number for number in range(plain)]
+    plain = sum(raw != OTHER for raw in raws)
+    assert raws[:plain] == [b"Event: %d\r\nPrivilege: all" % number for number in range(plain)]
     assert len(raws) in (100, max(plain, size))
 
 
@@ -145,7 +161,7 @@ def test_a_list_of_events_can_be_collected(native: Any) -> None:
     class Named(bytes):
         pass
 
-    raw = Named(b"Event: A")
+    raw = Named(A)
     (event,) = native.plain_events(Holding, [raw], 0, 0)
     raw.event = event
     gone = weakref.ref(event)

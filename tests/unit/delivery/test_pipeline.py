@@ -47,6 +47,10 @@ REFUSED = KafkaError(KafkaError.POLICY_VIOLATION)
 TOO_LARGE = KafkaError(KafkaError.MSG_SIZE_TOO_LARGE)
 
 
+PONG = b"Response: Success\r\nPing: Pong"
+"""Behind an answer nothing is taken for the rest of the event before it."""
+
+
 def event(number: int, *lines: bytes) -> bytes:
     return b"\r\n".join([b"Event: A", b"Privilege: call,all", b"Number: %d" % number, *lines])
 
@@ -338,10 +342,10 @@ def test_what_is_not_an_event_is_not_published(world: World) -> None:
     assert (world.counters.malformed, world.counters.dead_letters) == (0, 0)
 
 
-def test_an_empty_line_too_many_does_no_harm(world: World) -> None:
+def test_an_empty_line_too_many_belongs_to_the_event_before_it(world: World) -> None:
     world.write(stream(event(0)) + b"\r\n" + stream(event(1)) + b"\r\n\r\n" + stream(event(2)))
     world.run(world.pipeline())
-    assert world.broker.values == [event(number) for number in range(3)]
+    assert world.broker.values == [event(0) + b"\r\n", event(1) + END, event(2)]
     assert world.counters.malformed == 0
 
 
@@ -963,7 +967,7 @@ def test_what_was_set_aside_is_not_set_aside_or_sent_again_when_the_pipeline_goe
         return each.raw
 
     world.render = render
-    world.write(stream(event(0), event(1), event(2), b"garbage", event(4)))
+    world.write(stream(event(0), event(1), event(2), PONG, b"garbage", event(4)))
     failing = [TIMED_OUT, TIMED_OUT, TIMED_OUT]
     world.broker.refuses = lambda value: REFUSED if value == event(1) else None
     world.broker.fails = lambda sent: failing.pop() if sent.value == event(4) and failing else None
@@ -1020,7 +1024,7 @@ def test_a_refused_message_is_found_behind_an_empty_line_too_many(world: World) 
     world.broker.fails = lambda sent: REFUSED if sent.value == event(1) else None
     world.run(world.pipeline())
     (letter,) = world.dead
-    assert (letter["event"].encode(), letter["position"]) == (event(1), len(stream(event(0))))
+    assert (letter["event"].encode(), letter["position"]) == (event(1), len(stream(event(0)) + b"\r\n"))
 
 
 @pytest.mark.usefixtures("small_chunks")
@@ -1270,7 +1274,7 @@ def test_while_a_plugin_waits_nothing_is_done_but_to_take_reports(world: World) 
 def test_the_checkpoint_is_not_behind_an_event_whose_dead_letter_is_not_on_the_disk(world: World) -> None:
     letters = FailingDeadLetters(world.directory / "dead.jsonl", failures=0)
     world.dead_letters = letters
-    world.write(stream(event(0), b"garbage", event(1)))
+    world.write(stream(event(0), PONG, b"garbage", event(1)))
     pipeline = world.pipeline()
     letters.failing_syncs = 5
     for _ in range(10):
@@ -1390,7 +1394,7 @@ def test_an_event_whose_last_byte_is_missing_is_of_the_asterisk_it_came_from(wor
 
 
 def test_a_nul_that_no_connection_began_with_is_garbage(world: World) -> None:
-    world.write(stream(event(0), b"\0", b"Event: B\r\nX: \0", b"noise\0noise", event(1)))
+    world.write(stream(event(0), b"\0", b"Event: B\r\nX: \0", PONG, b"noise\0noise", event(1)))
     pipeline = world.pipeline()
     world.run(pipeline)
     assert world.broker.values == [event(0), event(1)]
@@ -1403,7 +1407,7 @@ def test_a_nul_that_no_connection_began_with_is_garbage(world: World) -> None:
 
 def test_garbage_before_a_connection_does_not_hide_it(world: World) -> None:
     world.journal.begin_connection(PBX, NOW)
-    world.write(stream(event(0)) + b"Event: B\r\nX: \0 noi")
+    world.write(stream(event(0)) + b"Event: B\r\nPrivilege: \0 noi")
     world.journal.begin_connection(UPGRADED, NOW)
     world.write(stream(event(1)))
     world.run(world.pipeline())

@@ -9,5 +9,5 @@ from amikafka_speedups._native import Envelope, EventFilter, JsonRenderer, plain
 __all__ = ["VERSION", "Envelope", "EventFilter", "JsonRenderer", "plain_events"]
 
 __version__ = "0.1.0"
-VERSION = 3
+VERSION = 4
 """Version of the interface and the behaviour: see amikafka_tail/model/speedups.py."""

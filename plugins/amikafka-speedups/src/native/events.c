@@ -1,7 +1,7 @@
 /* The events of blocks that are nothing else, as most are. Its twin is amikafka_tail/intake/stream_reader.py. */
 #include "native.h"
 
-static const char begin[] = "Event: ", numbered[] = "\r\nSequenceNumber: ", end[] = "\r\n\r\n";
+static const char begin[] = "Event: ", privilege[] = "\r\nPrivilege: ", numbered[] = "\r\nSequenceNumber: ", end[] = "\r\n\r\n";
 
 #define LENGTH(literal) ((Py_ssize_t) sizeof(literal) - 1)
 
@@ -15,7 +15,9 @@ static int is_plain(PyObject *block)
 		return 0;
 	}
 	Text text = text_of(block);
-	return text.size >= LENGTH(begin) && !memcmp(text.at, begin, LENGTH(begin))
+	const char *line_end = memmem(text.at, (size_t) text.size, end, 2);
+	return line_end && text.at + text.size - line_end >= LENGTH(privilege)
+		&& !memcmp(line_end, privilege, LENGTH(privilege)) && !memcmp(text.at, begin, LENGTH(begin))
 		&& !memchr(text.at, 0, (size_t) text.size)
 		&& !memmem(text.at, (size_t) text.size, numbered, LENGTH(numbered));
 }
