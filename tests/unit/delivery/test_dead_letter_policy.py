@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from amikafka_tail.delivery import dead_letter_policy
 from amikafka_tail.delivery.dead_letter_policy import DeadLetterPolicy
-from amikafka_tail.delivery.messages import Messages, Route
+from amikafka_tail.delivery.messages import FilterFailed, Messages, Route
 from amikafka_tail.journal.dead_letters import DeadLetters
 from amikafka_tail.model.counters import Counters
 from amikafka_tail.model.errors import DeliveryFailed
@@ -191,6 +191,24 @@ def test_what_a_plugin_cannot_handle_is_counted_for_each_plugin(caplog: pytest.L
     assert [(more["plugin"], more["kind"]) for _, more in world.letters.kept] == [("json", "refused")] * 2
     assert list(world.policy.given_up) == [1, 2]
     assert "plugin \"json\" failed: ValueError: no schema: event='A'" in caplog.text
+
+
+def test_a_filter_is_blamed_by_its_name_for_what_it_raised() -> None:
+    world = World()
+    raised = FilterFailed("night")
+    raised.__cause__ = ZeroDivisionError("division by zero")
+    assert world.policy.blamed(raised) == ("night", raised.__cause__)
+    world.policy.failed(event(1), raised)
+    ((_, more),) = world.letters.kept
+    assert more["plugin"] == "night"
+    assert str(more["reason"]).strip() == "ZeroDivisionError: division by zero"
+
+
+def test_a_format_is_blamed_for_the_error_itself_and_not_for_its_cause() -> None:
+    world = World()
+    raised = ValueError("no schema")
+    raised.__cause__ = KeyError("x")
+    assert world.policy.blamed(raised) == ("json", raised)
 
 
 @pytest.mark.parametrize("way", ["refused", "failed", "unpublishable", "sync"])

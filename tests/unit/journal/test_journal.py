@@ -8,10 +8,13 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from amikafka_tail.ami.framing import END
 from amikafka_tail.journal.checkpoint import Checkpoint
@@ -1113,3 +1116,51 @@ def test_times_of_bytes_that_did_not_reach_the_disk_are_forgotten(
         NOW + 19,
         *[NOW + 1000] * 2,
     ]
+
+
+def open_files_in(directory: Path) -> list[str]:
+    """Return the names of this process's open files in a directory, those that are deleted too."""
+    links = []
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):
+            links.append(str(descriptor.readlink()))
+    return sorted(link for link in links if link.startswith(str(directory)))
+
+
+def test_connections_leave_no_file_open(journals: Journals, directory: Path) -> None:
+    journal = journals(segment_bytes=10_000)
+    journal.begin_connection(PBX, NOW)
+    before = open_files_in(directory)
+    for _ in range(3):
+        journal.begin_connection(PBX, NOW)
+    assert open_files_in(directory) == before
+    assert str(directory / "connections.jsonl") not in before
+
+
+def test_no_released_segment_is_still_open(journals: Journals, directory: Path) -> None:
+    journal = journals(segment_bytes=20)
+    for _ in range(5):
+        journal.append(b"0123456789" * 2, NOW)
+    assert journal.read(0, 5) == b"01234", "which opens it"
+    assert any(name.endswith(f"{0:020d}.log") for name in open_files_in(directory))
+    journal.release(journal.end)
+    assert journal.start == 80
+    assert not [name for name in open_files_in(directory) if name.endswith("(deleted)")]
+
+
+@given(data=st.binary(min_size=1, max_size=40), freed=st.integers(0, 40))
+def test_what_stands_before_a_position_is_what_was_written_there(data: bytes, freed: int) -> None:
+    with TemporaryDirectory() as directory:
+        journal = Journal(Path(directory), segment_bytes=1_000, max_bytes=10_000)
+        try:
+            journal.append(data, NOW)
+            for position in range(len(data) + 1):
+                assert journal.before(position) == data[max(0, position - 4) : position]
+            journal.free(freed)
+            gone = journal.next_readable(0)
+            for position in range(gone, len(data) + 1):
+                known = data[max(gone, position - 4) : position]
+                # What was given back to the disk ended with an event.
+                assert journal.before(position) == (known or (END if gone else b""))
+        finally:
+            journal.close()
