@@ -198,7 +198,7 @@ class Attempts:
                 batches = Together(_smaller(then.batch_size)) if error.for_size else then
                 then = OneByOne(self._clock() + ONE_BY_ONE_SECONDS, batches)
         position = self.ledger.abandon()
-        self._enter(self._wait(str(error), then))
+        self._enter(self._wait(error, then))
         return position
 
     def _judge_failures(self) -> bool:
@@ -224,10 +224,10 @@ class Attempts:
             reason = self.producer.fatal or reason
         if reason is None:
             return bool(refused)
-        reason = f"Kafka does not take events: {reason}"
         if refused:
-            raise Refused(reason, for_size=is_for_size(refused[0].error))
-        raise DeliveryFailed(reason)
+            for_size = is_for_size(refused[0].error)
+            raise Refused(f"Kafka does not take events: {reason}", for_size=for_size)
+        raise DeliveryFailed(f"Kafka does not take events: {reason}")
 
     def _enter(self, state: Together | OneByOne | Resending) -> None:
         """Change the state, here and nowhere else, and the producer with it.
@@ -244,14 +244,14 @@ class Attempts:
         except ConfigError as error:  # what it takes, a certificate for one, may come back
             self.producer = NoProducer()
             then = state.then if isinstance(state, Resending) else state
-            self.state = self._wait(f"no producer can be made: {error}", then)
+            self.state = self._wait(DeliveryFailed(f"no producer can be made: {error}"), then)
 
-    def _wait(self, reason: str, then: Together | OneByOne) -> Resending:
+    def _wait(self, error: DeliveryFailed, then: Together | OneByOne) -> Resending:
         """Say why there is another attempt, and when; the next wait is twice as long."""
-        self.trouble = reason
+        self.trouble = str(error)
         log.error(
             "%s; next attempt in %.0f s, from offset=%d; nothing is lost",
-            reason,
+            error,
             self._retry_after,
             self.ledger.position,
         )
