@@ -6,6 +6,7 @@ import itertools
 import json
 import logging
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -61,11 +62,13 @@ class Kafka:
     before_open: Callable[[], None] = lambda: None
     may_create: bool = True
     has_topic: bool = False
+    creations: int = 0
     topic: str = "t.checkpoints"
     partition: int = 0
     key: bytes = b"x/manager"
 
     def create(self, seconds: float) -> None:
+        self.creations += 1
         self.has_topic = self.has_topic or self.may_create
 
     def last(self, seconds: float) -> bytes | None:
@@ -444,6 +447,49 @@ def test_the_topic_of_checkpoints_is_made_once_that_is_possible(world: World) ->
     world.kafka.may_create = True
     world.run(pipeline)
     assert world.kafka.events == events
+
+
+def test_a_topic_of_checkpoints_that_is_there_is_not_made_again(world: World) -> None:
+    failures = [TIMED_OUT] * 3
+    world.kafka.fails = lambda _value: failures.pop() if failures else None
+    events = world.write(20)
+    world.run(world.pipeline())
+    assert world.kafka.events == events
+    assert world.kafka.generation > 1, "it took over more than once"
+    assert world.kafka.creations == 1
+
+
+@pytest.mark.parametrize("stored", [b"\xff", b"{}"])
+def test_a_checkpoint_that_cannot_be_read_is_said(
+    world: World, stored: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.kafka.checkpoints.append(stored)
+    world.write(1)
+    world.run(world.pipeline())
+    assert "the checkpoint in t.checkpoints" in caplog.text
+    assert "it is not used" in caplog.text
+
+
+def test_while_a_commit_is_under_way_the_trouble_is_not_over(world: World) -> None:
+    failures = [TIMED_OUT]
+    world.kafka.fails = lambda _value: failures.pop() if failures else None
+    commits, may_commit = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        commits.set()
+        assert may_commit.wait(BOUND)
+
+    world.kafka.before_commit = wait
+    world.write(5)
+    pipeline = world.pipeline()
+    world.run(pipeline, commits.is_set)
+    for _ in range(5):
+        world.turn(pipeline)
+    assert pipeline.trouble is not None
+    assert pipeline.ledger.position == 0
+    may_commit.set()
+    world.run(pipeline)
+    assert pipeline.trouble is None
 
 
 def test_a_topic_of_checkpoints_that_was_deleted_is_made_again(world: World) -> None:
