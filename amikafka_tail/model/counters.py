@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 MAX_KINDS = 1000
 """Event names counted separately: a dialplan can invent any number of them."""
@@ -31,6 +32,18 @@ class KindCounts:
             for (name, category), (count,) in self._counts.items()
         ]
         return sorted(found, key=lambda each: (-each[2], each[:2]))
+
+
+class Unrecognized(NamedTuple):
+    """A file that was read and in which no event was found."""
+
+    path: str
+    lines: int
+    """Those that were read, the last one even if it has no end yet."""
+    example: str
+    """The beginning of the first line, made harmless for a terminal."""
+    ended: bool
+    """Whether the file is read to its end, and is not read on."""
 
 
 @dataclass
@@ -75,3 +88,5 @@ class Counters:
     """The total length of those periods, in seconds."""
     forgotten_letters: int = 0
     """Dead letters deleted to make room for newer ones."""
+    unrecognized: dict[tuple[str, int], Unrecognized] = field(default_factory=dict)
+    """Files without an event, by path and inode, in the order in which they were found: the last ones."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import re
 import zlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -25,6 +26,11 @@ HEAD = 1024
 BEFORE = 256
 """Bytes before a place that have to be there again."""
 COMPRESSED = ".gz"
+EXAMPLE = 100
+"""Bytes of a line that are shown as an example."""
+MOST_LINES = 100
+"""Lines among which an example is looked for."""
+_SECRET = re.compile(rb"secret|passw|\bkey\b", re.IGNORECASE)
 KEPT = 512 * 1024
 """Bytes kept of what was read last of a compressed file: looking back in one takes reading all before it."""
 
@@ -144,6 +150,12 @@ class LogFile:
         self._plain: gzip.GzipFile | None = gzip.GzipFile(fileobj=self._file) if self.compressed else None
         self._recent = b""
         self._tail = b""
+        self.has_events = False
+        """Whether an event was found in it."""
+        self.line_ends = 0
+        """Lines of it that were read whole."""
+        self._ends_line = True
+        self._first_line = b""
         self._seen_ns = status.st_mtime_ns
         self.damage = ""
         """Why the last bytes that were asked for cannot be had, where it is a compressed file's fault."""
@@ -227,6 +239,33 @@ class LogFile:
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             self.damage = str(error)
         return data
+
+    def feed(self, data: bytes) -> list[Found]:
+        """Give the bytes of a read to `framer`; return the records that are complete with them."""
+        found = self.framer.feed(data)
+        self.line_ends += data.count(b"\n")
+        self._ends_line = data.endswith(b"\n")
+        if not self.has_events:
+            self.has_events = any(not each.torn for each in found)
+            self._first_line = self._first_line or _telling_line(data)
+        return found
+
+    def go_on_from(self, other: LogFile) -> None:
+        """Count what is read here as more of another file."""
+        self.has_events = other.has_events
+        self.line_ends, self._ends_line = other.line_ends, other._ends_line
+        self._first_line = other._first_line
+
+    @property
+    def lines(self) -> int:
+        """How many lines were read of it."""
+        return self.line_ends + (not self._ends_line)
+
+    @property
+    def example(self) -> str:
+        """The beginning of its first line that is not empty, as text without control characters."""
+        text = self._first_line.decode("utf-8", "replace")
+        return "".join(each if each.isprintable() else "?" for each in text)
 
     def was_rewritten(self, place: Place) -> bool:
         """Tell whether it was truncated since a place was read, and perhaps written to again."""
@@ -317,6 +356,14 @@ class LogFile:
     def close(self) -> None:
         """Close it."""
         self._file.close()
+
+
+def _telling_line(data: bytes) -> bytes:
+    """Return the beginning of the first line that is not empty and can hold no secret."""
+    for line in data.split(b"\n", MOST_LINES)[:MOST_LINES]:
+        if (text := line.strip()) and not _SECRET.search(text):
+            return text[:EXAMPLE]
+    return b""
 
 
 def _digest(data: bytes) -> str:

@@ -18,6 +18,7 @@ from amikafka_tail.model.event import Event
 from amikafka_tail.model.identity import Identity
 from amikafka_tail.model.replayable_source import Chunk, Unpublishable
 from amikafka_tail.sources.logfile import Fingerprint, Framing, LogFile, Mark
+from amikafka_tail.sources.losses import FEW_LINES, Losses
 from amikafka_tail.sources.rotation import Batch, Log, Start
 from amikafka_tail.sources.undelivered import Undelivered
 
@@ -88,6 +89,8 @@ class _Followed:
         self.log = log
         self.interpreter = interpreter
         self.stored = stored
+        self.first: LogFile | None = None
+        """The file that reading began with: it may be an old one, which would have events by now."""
 
     def deliver(self, mark: Mark, finished: tuple[Fingerprint, ...]) -> None:
         """Note that all before a place in a file, and all files read before it, are delivered."""
@@ -113,8 +116,8 @@ class LogsReader:
     touches no file.
 
     `paths` are files or patterns. `bookmark` is what the method of that name returned before; without one
-    `start` says where to begin. `identify` says who the Asterisk is, given what its log says of its version
-    and its system name.
+    `start` says where to begin. `losses` is told of files without an event. `identify` says who the Asterisk
+    is, given what its log says of its version and its system name.
     """
 
     def __init__(
@@ -123,6 +126,7 @@ class LogsReader:
         start: Start,
         kind: LogKind,
         *,
+        losses: Losses,
         position: int = 0,
         bookmark: dict[str, Any] | None = None,
         identify: Callable[[str, str], Identity],
@@ -130,6 +134,7 @@ class LogsReader:
         self._paths = paths
         self._start: Start = start
         self._kind = kind
+        self._losses = losses
         self._identify = identify
         self._identities: dict[tuple[str, str], Identity] = {}
         self._undelivered: Undelivered[_Place] = Undelivered(position)
@@ -177,7 +182,10 @@ class LogsReader:
     def look_for_files(self) -> None:
         """Follow the files that match by now, and no longer those that are gone for good."""
         for path in [path for path in self._followed if self._is_over(path)]:
-            self._followed.pop(path).log.close()
+            followed = self._followed.pop(path)
+            assert followed.log.file is not None
+            self._losses.no_event(followed.log.file, ended=True)
+            followed.log.close()
             self._stored.pop(str(path), None)
         for pattern in self._paths:
             magic = glob.has_magic(pattern)
@@ -225,7 +233,18 @@ class LogsReader:
             batch = chosen.log.read()
             if batch is not None:
                 return self._chunk(chosen, batch)
+            self._see_end(chosen)
         return None
+
+    def _see_end(self, followed: _Followed) -> None:
+        """Say that a file has no event where there is nothing more to read of it now."""
+        file = followed.log.file
+        if file is None or file.has_events or not file.line_ends:
+            return
+        if followed.interpreter.is_begun(file.framer.held_back):
+            return
+        if file is followed.first or file.lines > FEW_LINES:
+            self._losses.no_event(file, ended=False)
 
     def _begin(self, followed: _Followed, file: LogFile) -> None:
         """Note where a log is begun, and learn what came shortly before."""
@@ -235,7 +254,10 @@ class LogsReader:
             followed.deliver(file.mark(file.offset), followed.log.finished)
         if before:
             framer = self._kind.framer(begin, file.framer.form)
-            followed.interpreter.learn(framer.feed(before))
+            found = framer.feed(before)
+            followed.interpreter.learn(found)
+            file.has_events = any(not each.torn for each in found)
+        followed.first = file
 
     def _chunk(self, followed: _Followed, batch: Batch) -> Chunk:
         start = self._undelivered.end
@@ -246,7 +268,11 @@ class LogsReader:
             events,
             _Place(followed, batch.mark, batch.finished),
         )
+        if batch.events:
+            self._losses.recognized(batch.file)
         if batch.file is not followed.log.file:
+            if not batch.is_copied:
+                self._losses.no_event(batch.file, ended=True)
             batch.file.close()
         return chunk
 
@@ -271,6 +297,8 @@ class LogsReader:
     def close(self) -> None:
         """Close all files."""
         for followed in self._followed.values():
+            if followed.log.file is not None:
+                self._losses.leave(followed.log.file)
             followed.log.close()
 
 
@@ -328,6 +356,7 @@ class FollowedLogs:
             self._options.path,
             self._options.start,
             self._kind(counters),
+            losses=Losses(counters),
             position=position,
             bookmark=bookmark,
             identify=identify,

@@ -37,6 +37,8 @@ class Batch(NamedTuple):
     """That of `end`, taken before anybody can have truncated the file."""
     finished: tuple[Fingerprint, ...]
     """The files that were read before this one."""
+    is_copied: bool = False
+    """Whether reading goes on in a copy of the file."""
 
 
 class Log:
@@ -119,7 +121,7 @@ class Log:
             successor = self._successor(file)
             return None if successor is None else self._leave(file, successor[0], is_copy=successor[1])
         self._looked_at = None
-        events = file.framer.feed(data)
+        events = file.feed(data)
         end = file.framer.position
         return Batch(file, place.start, end, events, self._mark_at(file, end), self.finished)
 
@@ -155,8 +157,10 @@ class Log:
             close_others([following], file)
             raise
         self._looked_at = self._looked_for_copies = None
+        if is_copy:
+            following.go_on_from(file)
         self.file = following
-        return Batch(file, start, end, [] if rest is None else [rest], left, finished)
+        return Batch(file, start, end, [] if rest is None else [rest], left, finished, is_copy)
 
     # Finding the file to read.
 

@@ -25,6 +25,7 @@ from amikafka_tail.model.replayable_source import Chunk
 from amikafka_tail.plugins.hookspecs import API_VERSION, Register, hookimpl
 from amikafka_tail.sources.eventlog import EventLogOptions, log_events
 from amikafka_tail.sources.logfile import LogFile, Mark
+from amikafka_tail.sources.losses import Losses
 from amikafka_tail.sources.spooled import Spooled, is_marked
 from amikafka_tail.sources.undelivered import Undelivered
 
@@ -88,6 +89,7 @@ class SpoolReader:
         self._identity = identity
         self._now = now
         self._make = log_events(log_options, counters)
+        self._losses = Losses(counters)
         self._bad = options.bad_directory or options.directory / "bad"
         self._open: deque[Spooled] = deque()
         self._grown: deque[Spooled] = deque()
@@ -177,7 +179,7 @@ class SpoolReader:
         except OSError as error:
             data, spooled.wrong = b"", f"cannot be read to its end: {error.strerror}"
         if data:
-            found = file.framer.feed(data)
+            found = file.feed(data)
         else:
             rest = file.framer.finish()
             found = [] if rest is None else [rest]
@@ -190,6 +192,8 @@ class SpoolReader:
             # One more, so that an offset belongs to one file alone.
             position += 1
             spooled.end = position
+            if not spooled.held_events:
+                self._losses.no_event(file, ended=True)
         events = self._make.events(found, file, spooled.sequence, spooled.start)
         return self._undelivered.add(position, self._identity, events, (spooled, mark))
 

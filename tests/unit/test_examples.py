@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from amikafka_tail.daemon.status.prometheus import metrics, process_metrics
+from amikafka_tail.daemon.status.snapshot import Unrecognized
 from tests.support.examples import DASHBOARD, EXAMPLES, RULES, Panel, expressions, panels
 from tests.unit.daemon.status.snapshots import WELL
 
@@ -26,7 +27,8 @@ BUILT_IN = {"__rate_interval", "__range", "__interval"}
 
 def exposed() -> dict[str, set[str]]:
     """Every metric by its name in a query, with its labels."""
-    snapshot = dataclasses.replace(WELL, plugin_failures={"redact": 1})
+    silent = Unrecognized(path="/var/log/asterisk/full", lines=3, example="a line", ended=False)
+    snapshot = dataclasses.replace(WELL, plugin_failures={"redact": 1}, unrecognized=[silent])
     found: dict[str, set[str]] = {}
     for metric in (*metrics(snapshot), *process_metrics(snapshot)):
         assert metric.samples, f"{metric.name}: the snapshot is not full"

@@ -6,17 +6,16 @@ import glob
 import os
 import pwd
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
+from amikafka_tail.ami.debuglog import LogFramer
 from amikafka_tail.commands.doctor.console import Console, manager_state
 from amikafka_tail.commands.doctor.findings import Finding, Level
 from amikafka_tail.config.settings import Settings
-from amikafka_tail.intake import build_source
-from amikafka_tail.model.counters import Counters
-from amikafka_tail.model.errors import AmikafkaError
-from amikafka_tail.model.event import Event
 from amikafka_tail.model.humanize import counted
-from amikafka_tail.sources.files import FilesReader, identified
+from amikafka_tail.sources.logfile import LogFile
+from amikafka_tail.sources.rotation import CHUNK
 
 PART = "Files"
 USER = "amikafka"
@@ -36,7 +35,7 @@ def look_at_log(settings: Settings, console: Console) -> Iterator[Finding]:
                 "in logger.conf: full => notice,warning,error,verbose(5); then: asterisk -rx 'logger reload'",
             )
         for path in paths:
-            yield from _of_log(settings, path)
+            yield from _of_log(path)
     answered = console("manager show settings")
     state = manager_state(answered) if answered is not None else None
     if state is not None and not state.debug:
@@ -48,43 +47,38 @@ def look_at_log(settings: Settings, console: Console) -> Iterator[Finding]:
         )
 
 
-def _of_log(settings: Settings, path: Path) -> Iterator[Finding]:
+def _of_log(path: Path) -> Iterator[Finding]:
     if (reason := unreadable_for(USER, path)) is not None:
         yield _finding("error", f"{path}: {reason}", f"adduser {USER} asterisk, or chmod g+r {path}")
         return
     try:
-        found, size = _has_event(settings, path), path.stat().st_size
-    except (AmikafkaError, OSError) as error:
+        found, size = _searched(path), path.stat().st_size
+    except OSError as error:
         yield _finding("error", f"{path}: {error}")
         return
-    if found:
+    if found.has_events:
         yield _finding("ok", f"{path}: it contains events")
     else:
+        where = "its last 64 MB" if size > MOST_READ else "it"
+        example = f": {found.example}" if found.example else ""
         yield _finding(
             "warning",
-            f"{path}: no event in {'its last 64 MB' if size > MOST_READ else 'it'}",
+            f"{path}: no event in {where}, 0 events in {counted(found.lines, 'line')}{example}",
             "check three things: asterisk -rx 'manager set debug on', verbose(5) in logger.conf, and a"
             " manager session",
         )
 
 
-def _has_event(settings: Settings, path: Path) -> bool:
-    reader = FilesReader(
-        [path],
-        bookmark=None,
-        counters=Counters(),
-        identity=identified(build_source.identify_log(settings), [path]),
-        options=settings.eventlog_options,
-    )
-    try:
-        if (size := path.stat().st_size) > MOST_READ:
-            reader.seek(size - MOST_READ)
-        while (chunk := reader.read()) is not None:
-            if any(type(each) is Event for each in chunk.events):
-                return True
-        return False
-    finally:
-        reader.close()
+def _searched(path: Path) -> LogFile:
+    """Return a log, closed, that was read as far as its first event, or to its end where it has none."""
+    with closing(LogFile(path)) as file:
+        if file.size > MOST_READ:
+            framer = LogFramer()
+            framer.feed(file.read_at(0, CHUNK))
+            file.start_at(file.size - MOST_READ, framer.form)
+        while not file.has_events and (data := file.read(CHUNK)):
+            file.feed(data)
+        return file
 
 
 def look_at_spool(settings: Settings) -> Iterator[Finding]:

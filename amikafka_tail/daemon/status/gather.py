@@ -22,6 +22,7 @@ from amikafka_tail.daemon.status.snapshot import (
     Said,
     Snapshot,
     SourceState,
+    Unrecognized,
 )
 from amikafka_tail.daemon.status.statistics import Statistics
 from amikafka_tail.delivery.pipeline import Pipeline
@@ -29,6 +30,7 @@ from amikafka_tail.intake.intake import Intake
 from amikafka_tail.kafka.producer import libraries
 from amikafka_tail.model import speedups
 from amikafka_tail.model.counters import Counters
+from amikafka_tail.model.humanize import counted
 
 STUCK_SECONDS = 10.0
 """If Kafka acknowledges nothing for this long while messages wait, it is not healthy."""
@@ -125,7 +127,7 @@ class Gatherer:
             plugin_failures=dict(counters.plugin_failures),
             source=SourceState(
                 name=settings.source,
-                state=intake.state,
+                state=_source_state(intake, counters),
                 healthy=intake.healthy,
                 peer=intake.peer,
                 asterisk_version=who.asterisk_version if who else None,
@@ -156,6 +158,7 @@ class Gatherer:
                 disconnected_seconds=counters.disconnected_seconds,
             ),
             held=daemon.pipeline.held,
+            unrecognized=[Unrecognized(**each._asdict()) for each in counters.unrecognized.values()],
             said=[
                 Said(at_ms=round(each.at * 1000), level=each.level, text=each.text, count=each.times)
                 for each in logs.recent.all()
@@ -221,6 +224,16 @@ class Gatherer:
             partitions=partitions,
             statistics_age=self._statistics.age,
         )
+
+
+def _source_state(intake: Intake, counters: Counters) -> str:
+    """Return the source's own words, with what is read and holds no event."""
+    silent = [each for each in counters.unrecognized.values() if not each.ended]
+    if not silent or not intake.healthy:
+        return intake.state
+    lines = sum(each.lines for each in silent)
+    where = f" of {counted(len(silent), 'file')}" if len(silent) > 1 else ""
+    return f"{intake.state}, 0 events in {counted(lines, 'line')}{where}: {silent[-1].example}"
 
 
 def _resident() -> int:

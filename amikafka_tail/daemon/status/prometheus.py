@@ -107,6 +107,15 @@ def _of_losses(snapshot: Snapshot) -> Iterator[Metric]:
     yield _counter(
         "disconnected_seconds", "Total time without a connection to Asterisk", losses.disconnected_seconds
     )
+    lines: dict[tuple[str, ...], float] = {}
+    for each in snapshot.unrecognized:
+        lines[(each.path,)] = lines.get((each.path,), 0) + each.lines
+    yield _gauge(
+        "unrecognized_lines",
+        "Lines of files in which no event was found, by file: the last 50",
+        list(lines.items()),
+        "file",
+    )
     yield _counter(
         "plugin_failures",
         "Events that a filter or a format could not handle",

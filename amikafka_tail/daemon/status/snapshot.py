@@ -138,6 +138,18 @@ class Losses:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Unrecognized:
+    """A file that was read and in which no event was found."""
+
+    path: str
+    lines: int
+    example: str
+    """The beginning of its first line."""
+    ended: bool
+    """Whether it is read to its end, and is not read on."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Said:
     """A warning or an error in the log."""
 
@@ -176,6 +188,8 @@ class Snapshot:
     losses: Losses
     held: str | None = None
     """Which plugin makes the events wait, and why; `None` if none does."""
+    unrecognized: list[Unrecognized] = field(default_factory=list)
+    """Files that were read and in which no event was found, the last ones."""
     said: list[Said] = field(default_factory=list)
     """The last warnings and errors, the oldest first."""
 
@@ -202,6 +216,7 @@ class Snapshot:
                 },
             ),
             "losses": _made(Losses, values["losses"]),
+            "unrecognized": [_made(Unrecognized, each) for each in values.get("unrecognized", [])],
             "said": [_made(Said, each) for each in values["said"]],
         }
         made: Snapshot = _made(cls, {**values, **nested})

@@ -33,7 +33,7 @@ class Verdict:
 def judge(snapshot: Snapshot) -> Verdict:
     """Return the verdict on a snapshot."""
     source, kafka, lag = snapshot.source, snapshot.kafka, snapshot.lag
-    lost = losses(snapshot.losses)
+    lost = losses(snapshot.losses) + unrecognized(snapshot)
     advice: list[str] = []
     states: list[str] = []
     healthy = source.healthy and kafka.healthy and not snapshot.held
@@ -45,6 +45,11 @@ def judge(snapshot: Snapshot) -> Verdict:
         advice.append(
             "make a test call; if no event arrives, check what the manager user may read: amikafka doctor"
         )
+    elif snapshot.unrecognized and not snapshot.events.read:
+        healthy = False
+        states.append(f"no event is found in what is read: {source.state}")
+    if snapshot.unrecognized:
+        advice.append("see why there are no events in the files: amikafka doctor")
     if not kafka.healthy:
         states.append(f"Kafka accepts no messages: {kafka.state}; {_waiting(snapshot)}")
         advice += _advice_on_kafka(snapshot)
@@ -91,6 +96,16 @@ def losses(counts: Losses) -> list[str]:
     if counts.forgotten_letters:
         said.append(f"{counted(counts.forgotten_letters, 'dead letter')} deleted to make room for newer ones")
     return said
+
+
+def unrecognized(snapshot: Snapshot) -> list[str]:
+    """Return what may be missing because no event was found in it, in words."""
+    files = snapshot.unrecognized
+    if not files:
+        return []
+    lines = counted(sum(each.lines for each in files), "line")
+    where = files[-1].path if len(files) == 1 else counted(len(files), "file")
+    return [f"perhaps what {lines} of {where} say, in which no event was found: {files[-1].example}"]
 
 
 def _waiting(snapshot: Snapshot) -> str:

@@ -387,6 +387,7 @@ def test_a_log_with_events_and_one_without(world: World, tmp_path: Path) -> None
     debug_off = console()
     found = list(event_files.look_at_log(world.settings, debug_off))
     assert find(found, "no event in it").level == "warning"
+    assert find(found, "0 events in").text.startswith(f"{log}: no event in it, 0 events in ")
     assert find(found, "no such file").level == "error"
     assert find(found, "manager debug is off").level == "error"
     log.write_bytes(b"Event: Hangup\r\nPrivilege: call,all\r\nChannel: x\r\n\r\n" * 3)

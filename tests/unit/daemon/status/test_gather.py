@@ -14,9 +14,10 @@ import pytest
 from amikafka_tail.daemon import logs
 from amikafka_tail.daemon.status.gather import STUCK_SECONDS, Daemon, Gatherer
 from amikafka_tail.daemon.status.main_loop_queries import MainLoopQueries, NoAnswerError
+from amikafka_tail.daemon.status.snapshot import Snapshot
 from amikafka_tail.daemon.status.statistics import Statistics
 from amikafka_tail.delivery.ledger import Ledger
-from amikafka_tail.model.counters import MAX_KINDS, Counters, KindCounts
+from amikafka_tail.model.counters import MAX_KINDS, Counters, KindCounts, Unrecognized
 from tests.support.waiting import BOUND
 
 STATISTICS = {
@@ -237,3 +238,19 @@ def test_a_main_loop_that_hangs_is_said() -> None:
     asking: MainLoopQueries[int] = MainLoopQueries(lambda: None)
     with pytest.raises(NoAnswerError, match=r"has not answered within 0\.01 s"):
         asking.ask(0.01)
+
+
+def test_what_is_read_and_holds_no_event_stands_in_the_state(world: World) -> None:
+    world.intake.state = "reading"
+    seen = world.counters.unrecognized
+    seen["/a", 1] = Unrecognized("/a", 40_000, "a line", ended=False)
+    snapshot = world.gatherer.snapshot(world.daemon)
+    assert snapshot.source.state == "reading, 0 events in 40,000 lines: a line"
+    assert Snapshot.from_json(json.loads(json.dumps(snapshot.to_json()))) == snapshot
+    seen["/b", 2] = Unrecognized("/b", 1, "another", ended=False)
+    seen["/c", 3] = Unrecognized("/c", 7, "left", ended=True)
+    snapshot = world.gatherer.snapshot(world.daemon)
+    assert snapshot.source.state == "reading, 0 events in 40,001 lines of 2 files: another"
+    assert [each.path for each in snapshot.unrecognized] == ["/a", "/b", "/c"]
+    world.intake.state, world.intake.healthy = "/a: cannot be read", False
+    assert world.gatherer.snapshot(world.daemon).source.state == "/a: cannot be read"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from amikafka_tail.commands.status import screen
-from amikafka_tail.daemon.status.snapshot import Snapshot
+from amikafka_tail.daemon.status.snapshot import Snapshot, Unrecognized
 from amikafka_tail.daemon.status.verdict import judge
 from tests.unit.daemon.status.snapshots import WELL, changed
 
@@ -244,3 +244,27 @@ def test_a_snapshot_goes_through_json_and_back_also_from_a_newer_version() -> No
     assert Snapshot.from_json(values) == EVERYTHING
     without = json.loads(json.dumps(changed(journal=None).to_json()))
     assert Snapshot.from_json(without).journal is None
+
+
+SILENT = Unrecognized(path="/var/log/asterisk/full", lines=40_000, example="a line", ended=False)
+
+
+def test_a_log_without_events_is_not_called_well_and_not_nothing_lost() -> None:
+    state = "reading, 0 events in 40,000 lines: a line"
+    snapshot = changed(source={"name": "eventlog", "state": state}, events={"read": 0}, unrecognized=[SILENT])
+    verdict = judge(snapshot)
+    assert not verdict.healthy
+    assert verdict.state == f"no event is found in what is read: {state}"
+    wanted = "perhaps what 40,000 lines of /var/log/asterisk/full say, in which no event was found: a line"
+    assert verdict.lost == [wanted]
+    assert "amikafka doctor" in verdict.advice[0]
+    lines = list(screen.status(snapshot))
+    assert not any(line.startswith("Lost     nothing") for line in lines)
+    assert "0 events in 40,000 lines: a line" in " ".join(" ".join(lines).split())
+
+
+def test_one_file_without_events_among_others_is_said_beside_what_is_well() -> None:
+    more = Unrecognized(path="/b", lines=1, example="b", ended=True)
+    verdict = judge(changed(unrecognized=[SILENT, more]))
+    assert verdict.healthy
+    assert verdict.lost == ["perhaps what 40,001 lines of 2 files say, in which no event was found: b"]
