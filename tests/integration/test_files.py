@@ -10,6 +10,8 @@ import random
 import re
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -241,6 +243,29 @@ def test_a_reload_reads_another_file_and_goes_on_with_the_one_before(follower: F
     follower.daemon.signal(signal.SIGHUP)
     follower.daemon.wait_for_log('the source changes from "eventlog" to "spool": that takes a restart')
     assert follower.numbers == [0, 1, 2]
+
+
+def test_a_log_without_events_is_said_in_the_log_and_in_the_status(follower: Follower) -> None:
+    path = follower.daemon.directory.parent / "log" / "full"
+    path.write_text("Nov 23 09:30:23 pbx asterisk[1]: nothing of interest\n" * 40_000)
+    follower.daemon.start()
+    follower.daemon.wait_for_log(f"{path}: there is no event in it: lines=40000 example='Nov 23 09:30:23 pbx")
+
+    def status(*arguments: str) -> str:
+        command = [sys.executable, "-m", "amikafka_tail", "status", "-c", str(follower.daemon.configuration)]
+        return subprocess.run(
+            [*command, *arguments], capture_output=True, text=True, timeout=30, check=False
+        ).stdout
+
+    shown = " ".join(status().split())
+    assert "PROBLEM: no event is found in what is read: reading, 0 events in 40,000 lines: Nov 23" in shown
+    assert "Lost nothing" not in shown
+    values = json.loads(status("--json"))
+    assert [(each["path"], each["lines"]) for each in values["unrecognized"]] == [(str(path), 40_000)]
+    with path.open("ab") as file:
+        file.write(block(0))
+    follower.wait_for({0})
+    assert "Lost nothing" in " ".join(status().split())
 
 
 @pytest.mark.parametrize("way", ["killed", "stopped"])
