@@ -196,11 +196,12 @@ def replay_command(options: argparse.Namespace) -> int:
         )
     if bookmark is not None:
         bookmark.remove()
+    joined = f", {counters.joined} put together" if counters.joined else ""
     print(
         f"amikafka: {counters.events} events read, {counters.sent} messages"
         f" {'printed' if to_output else 'delivered'}, {counters.filtered} filtered,"
         f" {counters.dead_letters} set aside, {counters.torn} cut off, {counters.overlong} too"
-        " long" + (f", {counters.gaps} missing in the input" if counters.gaps else ""),
+        " long" + (f", {counters.gaps} missing in the input" if counters.gaps else "") + joined,
         file=sys.stderr,
     )
     is_all_published = not (counters.dead_letters or counters.torn or counters.overlong)

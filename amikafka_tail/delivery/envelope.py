@@ -18,11 +18,19 @@ MAX_KINDS = 2048
 """Kinds of events remembered before starting afresh: a dialplan can make up event names without end."""
 SMALLEST, LARGEST = -(2**63), 2**63 - 1
 """What Kafka's timestamp, in ms, has room for."""
-# Channel events write Linkedid, CEL writes LinkedID.
-_KEY_HEADERS = {
-    "linkedid": (b"Linkedid", b"LinkedID", b"Uniqueid", b"UniqueID"),
-    "uniqueid": (b"Uniqueid", b"UniqueID"),
-}
+# Channel events write Linkedid, CEL writes LinkedID. The prefixes are those that Asterisk 16 to 23 give to
+# ast_manager_build_channel_state_string_prefix, and Parker, which only its event documentation has.
+_PREFIXES = (
+    *("Dest", "LocalOne", "LocalTwo", "Source"),
+    *("Transferer", "OrigTransferer", "SecondTransferer", "Transferee", "TransferTarget"),
+    *("Parkee", "Parker", "Retriever", "Target", "Spyee", "Spyer"),
+)
+LINKEDIDS = (b"Linkedid", b"LinkedID", *(f"{prefix}Linkedid".encode() for prefix in _PREFIXES))
+"""The headers that name the call of an event, in the order in which they are asked (docs/consuming.md)."""
+UNIQUEIDS = (b"Uniqueid", b"UniqueID")
+_KEY_HEADERS = {"linkedid": LINKEDIDS + UNIQUEIDS, "uniqueid": UNIQUEIDS}
+NO_IDS = frozenset((b"", b"<unknown>", b"<null>"))
+"""What Asterisk writes where it has no id (OriginateResponse)."""
 
 
 class _Kind:
@@ -49,8 +57,8 @@ def envelopes(
     integer of 64 bits raises `TypeError` or `OverflowError`. The returned list of headers is shared between
     calls and must not be changed.
 
-    `key` is `event`, `linkedid`, `uniqueid`, `none` or a header's name; where an event has no such header its
-    name is the key. In `counts` each call is counted.
+    `key` is `event`, `linkedid`, `uniqueid`, `none` or a header's name; where an event has no such header, or
+    no id in it, its name is the key. In `counts` each call is counted.
     """
     counts = KindCounts() if counts is None else counts
     before: Headers = [("entity_id", identity.entity_id.encode())]
@@ -140,12 +148,21 @@ def _key_chooser(key: str) -> KeyChooser | None:
         return None
     if key == "none":
         return lambda _event, _name: None
-    names = _KEY_HEADERS.get(key, (key.encode(),))
+    if key not in _KEY_HEADERS:
+        header = key.encode()
+        return lambda event, name: event.get_bytes(header) or name
+    names = _KEY_HEADERS[key]
+    first = names[0]
 
     def choose(event: Event, name: bytes) -> bytes:
-        for header in names:
-            if value := event.get_bytes(header):
-                return value
-        return name
+        value = event.get_bytes(first)
+        if value is not None and value not in NO_IDS:
+            return value
+        ids: dict[bytes, bytes] = {}
+        for line in event.lines():
+            header, value = split_line(line)
+            if header in names and value not in NO_IDS:
+                ids.setdefault(header, value)
+        return next((ids[header] for header in names if header in ids), name)
 
     return choose

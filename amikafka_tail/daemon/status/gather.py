@@ -152,6 +152,7 @@ class Gatherer:
                 gaps=counters.gaps,
                 overlong=counters.overlong,
                 malformed=counters.malformed,
+                joined=counters.joined,
                 dead_letters=counters.dead_letters,
                 forgotten_letters=counters.forgotten_letters,
                 disconnections=counters.disconnections,

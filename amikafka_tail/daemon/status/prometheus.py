@@ -99,6 +99,7 @@ def _of_losses(snapshot: Snapshot) -> Iterator[Metric]:
         "reason",
     )
     yield _counter("blocks_malformed", "Blocks that are neither an event nor a response", losses.malformed)
+    yield _counter("events_joined", "Events with an empty line inside a value, put together", losses.joined)
     yield _counter("dead_letters", "Events in the dead-letter file", losses.dead_letters)
     yield _counter(
         "dead_letters_forgotten", "Dead letters deleted to make room for newer ones", losses.forgotten_letters

@@ -127,6 +127,8 @@ class Losses:
     """Blocks skipped because they were longer than the framer's limit."""
     malformed: int
     """Blocks that are neither an event nor a response."""
+    joined: int
+    """Events that have an empty line inside a value, put together again: nothing of them is missing."""
     dead_letters: int
     """Events in the dead-letter file, `torn` and `malformed` included."""
     forgotten_letters: int

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from amikafka_tail.delivery.envelope import MAX_KINDS, envelopes
+from amikafka_tail.delivery.envelope import LINKEDIDS, MAX_KINDS, UNIQUEIDS, envelopes
 from amikafka_tail.model.counters import KindCounts
 from amikafka_tail.model.event import Event
 from amikafka_tail.model.identity import Identity
@@ -12,6 +13,7 @@ from amikafka_tail.model.identity import Identity
 pytestmark = pytest.mark.usefixtures("twin")
 PBX = Identity(entity_id="00:11:22:33:44:55", system_name="pbx-01", asterisk_version="22.10.1", hostname="vm")
 NAMELESS = Identity(entity_id="00:11:22:33:44:55", system_name="", asterisk_version="22.10.1", hostname="vm")
+PROJECT = Path(__file__).parents[3]
 CAPTURED = 1_795_426_158_220
 HEAD = b"Event: Hangup\r\nPrivilege: call,all"
 
@@ -220,7 +222,20 @@ def test_there_can_be_no_key() -> None:
         ("linkedid", [b"Uniqueid: u"], b"u"),
         ("linkedid", [b"UniqueID: u"], b"u"),
         ("linkedid", [b"Linkedid: ", b"Uniqueid: u"], b"u"),
-        ("linkedid", [b"DestLinkedid: other"], b"Hangup"),
+        ("linkedid", [b"DestLinkedid: dest"], b"dest"),
+        ("linkedid", [b"Uniqueid: u", b"DestLinkedid: dest"], b"dest"),
+        ("linkedid", [b"DestLinkedid: dest", b"Linkedid: l"], b"l"),
+        ("linkedid", [b"Linkedid: <unknown>", b"DestLinkedid: dest"], b"dest"),
+        ("linkedid", [b"Linkedid: <null>", b"LinkedID: cel"], b"cel"),
+        ("linkedid", [b"Linkedid: l1", b"Linkedid: l2"], b"l1"),
+        ("linkedid", [b"Uniqueid: <unknown>"], b"Hangup"),
+        ("linkedid", [b"Uniqueid: <null>", b"UniqueID: u"], b"u"),
+        ("linkedid", [b"LinkedidX: l", b"XLinkedid: l", b"linkedid: l", b"Text: Linkedid: l"], b"Hangup"),
+        ("linkedid", [b"LocalTwoLinkedid: two", b"LocalOneLinkedid: one"], b"one"),
+        ("linkedid", [b"SpyerLinkedid: spyer", b"SpyeeLinkedid: spyee"], b"spyee"),
+        ("uniqueid", [b"Uniqueid: <unknown>"], b"Hangup"),
+        ("uniqueid", [b"Uniqueid: <null>"], b"Hangup"),
+        ("Uniqueid", [b"Uniqueid: <unknown>"], b"<unknown>"),
         ("linkedid", [], b"Hangup"),
         ("uniqueid", [b"Linkedid: l", b"Uniqueid: u"], b"u"),
         ("uniqueid", [b"UniqueID: u"], b"u"),
@@ -248,3 +263,36 @@ def test_names_can_be_made_up_without_end() -> None:
         event = Event(b"Event: E%d\r\nPrivilege: user,all" % number, 0, CAPTURED)
         key, headers, _ = envelope(event)
         assert (key, dict(headers)["event_type"]) == (b"E%d" % number, b"E%d" % number)
+
+
+@pytest.mark.parametrize("header", LINKEDIDS, ids=bytes.decode)
+def test_every_header_that_names_a_call_is_a_key_and_in_the_guide(header: bytes) -> None:
+    event = Event(b"Event: X\r\nPrivilege: call,all\r\nUniqueid: <unknown>\r\n%b: 17.1" % header)
+    assert envelopes(PBX, "json", "linkedid")(event)[0] == b"17.1"
+    guide = (PROJECT / "docs" / "consuming.md").read_text()
+    assert f"`{header.decode()}`" in guide
+
+
+def test_of_several_calls_the_first_in_the_order_of_the_guide_is_the_key() -> None:
+    guide = (PROJECT / "docs" / "consuming.md").read_text()
+    places = [guide.index(f"`{header.decode()}`") for header in (*LINKEDIDS, *UNIQUEIDS)]
+    assert places == sorted(places)
+    for index, _ in enumerate(LINKEDIDS):
+        lines = b"\r\n".join(b"%b: %b" % (each, each) for each in reversed(LINKEDIDS[index:]))
+        event = Event(b"Event: X\r\nPrivilege: call,all\r\n" + lines)
+        assert envelopes(PBX, "json", "linkedid")(event)[0] == LINKEDIDS[index]
+
+
+def test_all_events_of_an_originated_call_have_their_call_as_key() -> None:
+    envelope = envelopes(PBX, "json", "linkedid")
+    stream = (PROJECT / "tests" / "data" / "field" / "real-originate.ami").read_bytes()
+    keys: dict[bytes, set[bytes | None]] = {}
+    for block in stream.split(b"\r\n\r\n"):
+        if block.startswith(b"Event: "):
+            event = Event(block)
+            keys.setdefault(event.name_bytes, set()).add(envelope(event)[0])
+    for name in (b"DialBegin", b"DialEnd", b"Newchannel", b"LocalBridge"):
+        if name in keys:
+            assert name not in keys[name], name
+    assert not {b"", b"<unknown>", b"<null>"} & set().union(*keys.values())
+    assert keys[b"DialEnd"] <= keys[b"Newchannel"]

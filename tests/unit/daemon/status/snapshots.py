@@ -86,6 +86,7 @@ WELL = Snapshot(
         gaps=0,
         overlong=0,
         malformed=0,
+        joined=0,
         dead_letters=0,
         forgotten_letters=0,
         disconnections=0,
