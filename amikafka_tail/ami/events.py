@@ -166,10 +166,9 @@ class EventJoiner:
     def _take(self, block: bytes, text: bytes, position: int) -> Iterator[Found]:
         led = len(block) - len(text)
         if not text:
-            self._lengthen(block + END)
+            self._lengthen(END + block)
         elif begins_event(text):
-            if led:
-                self._lengthen(block[:led])
+            self._lengthen(_whole_ends(block[:led]))
             yield from self.close()
             self.hold((text, position + led))
         elif text[0] == 0:
@@ -181,8 +180,7 @@ class EventJoiner:
         elif self.open is None and self._gone == "nothing":
             yield from self._alone(text, position + led)
         elif is_answer(text, ours=self._ours) or is_entry(text, ours=self._ours):
-            if led:
-                self._lengthen(block[:led])
+            self._lengthen(_whole_ends(block[:led]))
             yield from self.close()
             self._gone = "nothing"
             yield from self._alone(text, position + led)
@@ -226,8 +224,7 @@ class EventJoiner:
         """Give the open event the line ends that stand behind it."""
         if self.open is not None:
             raw, position = self.open
-            whole = line_ends.count(_CRLF) * len(_CRLF) == len(line_ends)
-            if whole and len(raw) + len(line_ends) <= self._max_event:
+            if len(raw) + len(line_ends) <= self._max_event:
                 self.open = raw + line_ends, position
 
     def close(self) -> list[Found]:
@@ -239,3 +236,8 @@ class EventJoiner:
         if 0 in raw:
             return [Found("odd", raw, position)]
         return [Found("joined" if END in raw.rstrip(_CRLF) else "event", raw, position)]
+
+
+def _whole_ends(line_ends: bytes) -> bytes:
+    """Return line ends that stand before a block where each is a CRLF: then the event before has them."""
+    return line_ends if line_ends == _CRLF * (len(line_ends) // 2) else b""

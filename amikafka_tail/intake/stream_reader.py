@@ -163,7 +163,7 @@ class StreamReader:
             raw, start = self._joiner.open
             blocks.insert(0, raw)
         self._is_at_end = self._read_at >= self._stream.end
-        if self._is_at_end and framer.held and self._now_ms is not None:
+        if self._is_at_end and framer.held.strip(b"\r\n") and self._now_ms is not None:
             self._in_pieces_ms = self._now_ms()
         self._ready += self._chunks(blocks, start, framer.position)
         return self._ready.popleft()
@@ -272,7 +272,8 @@ class StreamReader:
         identity = self._stream.identity_at(start)
         joiner = self._joiner
         events: list[Event | Unpublishable] | None = None
-        if cut_off is None and not gaps and blocks:
+        is_joined = joiner.open is not None and joiner.open[0].find(END) >= 0
+        if cut_off is None and not gaps and blocks and not is_joined:
             events = self._plain(blocks, position, end)
         if events is None:
             joiner.open = None  # it is the first of the blocks
