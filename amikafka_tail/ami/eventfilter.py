@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from amikafka_tail.ami.regex import Regex
 from amikafka_tail.model import speedups
-from amikafka_tail.model.event import Event
+from amikafka_tail.model.event import LINE_BREAKS, Event
 from amikafka_tail.model.pushed_filters import FilterLine
 
 OPTIONS = ("action", "name", "header", "method")
@@ -24,6 +24,7 @@ _BLANKS = "".join(map(chr, range(1, 33)))
 MAX_NAMES = 2048
 """First lines remembered before starting afresh: a dialplan can make up event names without end."""
 _BLANK_BYTES = _BLANKS.encode()
+_LINE_ENDS = b"\r\n"
 
 Check = Callable[[Event], bool]
 Compare = Callable[[bytes], bool]
@@ -263,29 +264,26 @@ def _never(_event: Event) -> bool:
 def _header_check(header: bytes, compare: Compare) -> Check:
     """Make the test of the lines that begin with `header`.
 
-    Asterisk reads up to LF and takes one CR before it away (ast_read_line_from_buffer), then passes over all
-    blanks and control characters (ast_skip_blanks); a value of which nothing is left it does not look at.
+    A bare CR or LF ends a line, as for app_ami_kafka (filter_cmp_fn) and for `json`. Asterisk's own filter
+    reads up to LF (ast_read_line_from_buffer), so it does not see a header behind a bare CR. Blanks and
+    control characters before the value are passed over (ast_skip_blanks). A value of which nothing is left
+    is not looked at.
     """
-    line_start = b"\n" + header
 
     def matches(event: Event) -> bool:
         raw = event.raw
-        begin = len(header) if raw.startswith(header) else _after(raw.find(line_start), line_start)
-        while begin >= 0:
-            end = raw.find(b"\n", begin)
-            value = raw[begin:] if end < 0 else raw[begin:end].removesuffix(b"\r")
-            value = value.lstrip(_BLANK_BYTES)
-            if value and compare(value):
-                return True
-            begin = -1 if end < 0 else _after(raw.find(line_start, end), line_start)
+        found = raw.find(header)
+        while found >= 0:
+            begin = found + len(header)
+            if not found or raw[found - 1] in _LINE_ENDS:
+                end = LINE_BREAKS.search(raw, begin)
+                value = (raw[begin:] if end is None else raw[begin : end.start()]).lstrip(_BLANK_BYTES)
+                if value and compare(value):
+                    return True
+            found = raw.find(header, begin)
         return False
 
     return matches
-
-
-def _after(found: int, text: bytes) -> int:
-    """Return where a text ends that was found, -1 where it was not."""
-    return found if found < 0 else found + len(text)
 
 
 def _comparison(entry: Filter) -> tuple[Compare, bytes]:

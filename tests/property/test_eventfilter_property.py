@@ -53,8 +53,8 @@ def keeps(raw: bytes, options: str, pattern: str) -> bool:
 
 
 def values(raw: bytes, header: bytes) -> list[bytes]:
-    """What ast_read_line_from_buffer and ast_skip_blanks make of the lines that begin with a header."""
-    lines = [line.removesuffix(b"\r") for line in (raw + b"\r\n").split(b"\n")[:-1]]
+    """What app_ami_kafka's filter makes of the lines that begin with a header: strtok_r, ast_skip_blanks."""
+    lines = re.split(rb"[\r\n]+", raw)
     found = [line[len(header) :].lstrip(BLANKS) for line in lines if line.startswith(header)]
     return [value for value in found if value]
 

@@ -136,15 +136,17 @@ static int any_matches(const Tests *tests, Text raw)
 	while (tests->initials && line < end) {
 		const char *feed = memchr(line, '\n', (size_t) (end - line));
 		const char *stop = feed ? feed : end;
+		const char *carriage_return = memchr(line, '\r', (size_t) (stop - line));
+		if (carriage_return) {
+			stop = carriage_return;
+		}
 		if (tests->initials & initial(line)) {
-			/* One CR belongs to the end of a line; without a LF it does not end one. */
-			Py_ssize_t size = stop - line - (feed && stop > line && stop[-1] == '\r');
-			int found = line_matches(tests, (Text){line, size});
+			int found = line_matches(tests, (Text){line, stop - line});
 			if (found) {
 				return found;
 			}
 		}
-		line = stop + 1;
+		line = feed && stop + 1 == feed ? feed + 1 : stop + 1;
 	}
 	return 0;
 }
