@@ -86,12 +86,18 @@ class Session:
                 self.closed.set()
                 return
             *blocks, held = (held + data).split(b"\r\n\r\n")
-            # Some events, such as ConfBridge's TestEvents, end with an empty line too many.
-            for block in (block.lstrip(b"\r\n") for block in blocks):
-                if block.startswith(b"Event: "):
+            for whole in blocks:
+                block = whole.lstrip(b"\r\n")
+                # Some events, such as ConfBridge's TestEvents, end with an empty line too many.
+                if self.events and (block.startswith(b"Event: ") or not block):
+                    self.events[-1] += whole[: len(whole) - len(block)] + (b"" if block else b"\r\n\r\n")
+                if b"\r\nPrivilege: " in block[: block.find(b"\r\n") + 13] and block.startswith(b"Event: "):
                     self.events.append(block)
                     continue
                 if b"ActionID: " not in block:
+                    # An empty line inside a value.
+                    if self.events and block:
+                        self.events[-1] += b"\r\n\r\n" + whole
                     continue
                 lines = (line.partition(": ") for line in block.decode("utf-8", "replace").split("\r\n"))
                 answer = {name: value for name, _, value in lines}

@@ -6,6 +6,7 @@ import pytest
 from ami import Flood, numbers_in
 from asterisk import Asterisk
 from confluent_kafka import Producer
+from expected import name_of
 from kafka import Kafka
 
 pytestmark = pytest.mark.timeout(1500)  # the first run fetches Asterisk and Kafka
@@ -24,7 +25,7 @@ def test_a_driven_call_is_seen_by_a_witness(asterisk: Asterisk):
     assert asterisk.origin.asterisk_version
 
 
-def test_two_witnesses_see_the_same(asterisk: Asterisk):
+def test_two_witnesses_see_the_same_in_the_same_order_within_each_kind(asterisk: Asterisk):
     with asterisk.driver() as driver, asterisk.witness() as one, asterisk.witness() as other:
         driver.marker("begin")
         driver.calls(16, 20)
@@ -33,7 +34,8 @@ def test_two_witnesses_see_the_same(asterisk: Asterisk):
             witness.events[witness.wait_for_marker("begin") : witness.wait_for_marker("end")]
             for witness in (one, other)
         ]
-    assert streams[0] == streams[1]
+    # From 22.11 and 23.5 on each session has a queue of its own.
+    assert sorted(streams[0], key=name_of) == sorted(streams[1], key=name_of)
     assert len(streams[0]) > 16 * 30
 
 
