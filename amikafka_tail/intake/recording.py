@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 import tempfile
@@ -13,11 +12,6 @@ from amikafka_tail.journal.journal import Disconnection
 from amikafka_tail.journal.segment import CaptureTime
 from amikafka_tail.model.identity import Identity
 
-HEAD_BYTES = 64 * 1024
-"""Bytes by which the line ends of a stream are told."""
-
-log = logging.getLogger("amikafka.replay")
-
 
 def copied(pipe: BinaryIO) -> BinaryIO:
     """Return a temporary file with all that comes from a pipe. Blocks until its end."""
@@ -25,22 +19,6 @@ def copied(pipe: BinaryIO) -> BinaryIO:
     shutil.copyfileobj(pipe, copy)
     copy.flush()
     return copy
-
-
-def with_crlf(file: BinaryIO) -> BinaryIO:
-    """Return a temporary file with the same lines, whose ends were LF alone: some captures lose the CR."""
-    copy = tempfile.TemporaryFile()  # noqa: SIM115, the caller closes it
-    file.seek(0)
-    for line in file:
-        copy.write(line.removesuffix(b"\n") + b"\r\n" if line.endswith(b"\n") else line)
-    copy.flush()
-    file.close()
-    return copy
-
-
-def _lacks_cr(head: bytes) -> bool:
-    """Tell whether these are lines of a manager interface that end with LF alone, all of them."""
-    return b"\r" not in head and (head.startswith(b"Event: ") or b"\nEvent: " in head)
 
 
 class Recording:
@@ -53,12 +31,10 @@ class Recording:
         if not file.seekable():
             file = copied(file)
         self.name = name
-        self._captured_ms = int(os.fstat(file.fileno()).st_mtime * 1000)
-        if _lacks_cr(os.pread(file.fileno(), HEAD_BYTES, 0)):
-            log.warning("%s: its lines end with LF alone: read as if they ended with CRLF", name)
-            file = with_crlf(file)
         self._file = file
-        self.end = os.fstat(file.fileno()).st_size
+        status = os.fstat(file.fileno())
+        self._captured_ms = int(status.st_mtime * 1000)
+        self.end = status.st_size
 
     def close(self) -> None:
         """Close the file."""
