@@ -110,6 +110,22 @@ def test_in_block_is_the_stream_from_its_first_empty_line_on(case: tuple[bytes, 
 
 
 @MANY
+@given(cut_streams(), st.one_of(PIECES, st.binary(max_size=6)), st.integers(0, 100))
+def test_of_what_stood_before_three_bytes_may_belong_to_the_empty_line(
+    case: tuple[bytes, list[bytes]], before: bytes, start: int
+) -> None:
+    stream, pieces = case
+    placed, position = feed_all(Framer(start, in_block=True, before=before), pieces)
+    known = before[-3:]
+    end = (known + stream).find(END) + len(END) - len(known)
+    if END not in known + stream:
+        assert placed == []
+        assert start <= position + 3 <= start + len(stream) + 3
+    else:
+        assert (placed, position) == feed_all(Framer(start + end), [stream[end:]])
+
+
+@MANY
 @given(cut_streams(), st.integers(1, 60), st.booleans())
 def test_memory_is_bounded_and_only_what_is_overlong_is_missing(
     case: tuple[bytes, list[bytes]], max_block: int, in_block: bool

@@ -96,6 +96,36 @@ def test_only_one_block_is_passed_over() -> None:
     assert framer.feed(HANGUP + END) == [HANGUP]
 
 
+@pytest.mark.parametrize("cut", range(1, len(END)))
+def test_what_stood_before_may_have_half_of_the_empty_line(cut: int) -> None:
+    framer = Framer(position=50, in_block=True, before=b"CallerIDNum: 100" + END[:cut])
+    assert framer.is_passing_over
+    assert framer.feed(END[cut:] + HANGUP + END) == [HANGUP]
+    assert not framer.is_passing_over
+    assert framer.first == 50 + len(END[cut:])
+    assert framer.position == 50 + len(END[cut:] + HANGUP + END)
+
+
+def test_what_stood_before_is_of_no_use_between_two_blocks() -> None:
+    framer = Framer(before=b"CallerIDNum: 100" + END[:3])
+    assert not framer.is_passing_over
+    assert framer.feed(END[3:] + HANGUP + END) == [END[3:] + HANGUP]
+
+
+def test_what_is_forgotten_is_not_held_back_and_positions_go_on() -> None:
+    framer = Framer(position=50)
+    assert framer.first == 50
+    framer.feed(HANGUP + END + b"\0\0\0" + BYE)
+    assert framer.held == framer.held_back == b"\0\0\0" + BYE
+    framer.forget(3)
+    assert framer.held_back == BYE
+    assert framer.position == 50 + len(HANGUP + END) + 3
+    assert framer.feed(b"") == []
+    assert framer.first == framer.position
+    assert framer.feed(END) == [BYE]
+    assert framer.first == 50 + len(HANGUP + END) + 3
+
+
 def test_an_overlong_block_is_passed_over_and_counted_once() -> None:
     framer = Framer(max_block=64)
     long = b"Event: A\r\nX: " + b"x" * 1000
@@ -125,12 +155,16 @@ def test_two_overlong_blocks_are_counted_as_two() -> None:
     framer = Framer(max_block=64)
     framer.feed(b"x" * 100)
     assert framer.feed(END + HANGUP + END + b"y" * 100) == [HANGUP]
-    framer.feed(END)
+    assert framer.first == len(b"x" * 100 + END)
+    framer.feed(END + BYE + END)
     assert framer.overlong == 2
+    assert framer.first == len(b"x" * 100 + END + HANGUP + END + b"y" * 100 + END)
+    assert framer.position == framer.first + len(BYE + END)
 
 
 def test_the_longest_block_is_longer_than_any_message_kafka_takes_by_default() -> None:
     assert MAX_BLOCK >= 4 * 1_000_000
+    assert MAX_BLOCK == 4 << 20, "README.md says 4 MiB"
 
 
 def test_the_greeting_after_a_login_is_blanked_in_place() -> None:
@@ -149,6 +183,13 @@ def test_a_fully_booted_that_happened_is_kept() -> None:
     stream = LOGIN + END + HANGUP + END + GREETING + END
     assert Framer().feed(stream) == [LOGIN, HANGUP, GREETING]
     assert Framer().feed(GREETING + END) == [GREETING]
+
+
+def test_only_the_answer_to_a_login_makes_a_greeting() -> None:
+    pong = b"Response: Success\r\nPing: Pong"
+    assert Framer().feed(pong + END + GREETING + END) == [pong, GREETING]
+    later = LOGIN + END + pong + END + GREETING + END
+    assert Framer().feed(later) == [LOGIN, pong, GREETING]
 
 
 def test_a_second_fully_booted_is_not_a_greeting() -> None:
