@@ -288,7 +288,7 @@ def tapping(shell: Shell, output: Path) -> Iterator[None]:
             yield
             tap.send_signal(signal.SIGINT)
             assert tap.wait(10) == 130
-            assert b"events came" in tap.stderr.read()
+            assert b"events received" in tap.stderr.read()
         finally:
             tap.kill()
             tap.wait(10)

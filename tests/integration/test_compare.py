@@ -190,7 +190,7 @@ def test_it_says_exactly_what_does_not_agree(bench: Bench) -> None:
     assert alone["event"] == "Invented"
     assert report["text"] == (
         "Not every event agrees: 1 event of 1,554 with differences, 1 only on the module's topic,"
-        " 1 only in ours."
+        " 1 only on amikafka's."
     )
 
 
@@ -274,7 +274,7 @@ def test_it_can_be_ended_earlier_and_says_what_was_seen(bench: Bench) -> None:
     with bench.compare("--for", "1h") as terminal:
         bench.publish(messages)
         bench.publish(messages, bench.topic)
-        terminal.wait_for("200 agree  0 do not  0 wait")
+        terminal.wait_for("200 agree  0 differ  0 wait")
         terminal.press("\x03")
         assert terminal.wait_for_exit(2 * BOUND) == 0, terminal.text
     assert bench.report()["total"]["agree"] == 200

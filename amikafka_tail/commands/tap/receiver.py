@@ -56,7 +56,7 @@ def _next(connection: Connection) -> bytes:
             connection.socket.send(connection.ping)
         if not _has_come(connection, connection.timeout):
             seconds = connection.keepalive + connection.timeout
-            raise SourceDisconnected(f"Asterisk does not answer: nothing received for {seconds:.0f} s")
+            raise SourceDisconnected(f"Asterisk does not answer: nothing for {seconds:.0f} s")
     return _taken(connection)
 
 
