@@ -311,7 +311,7 @@ def _add_plugin_commands(parser: argparse.ArgumentParser) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="amikafka",
-        description="Carries every event of an Asterisk PBX to Apache Kafka.",
+        description="Publishes every event of an Asterisk PBX to Apache Kafka.",
         epilog="Exit codes are those of sysexits.h: 78 configuration, 69 unavailable, 77 permission.",
     )
     versions = f"amikafka {__version__} ({libraries()}, speedups {speedups.found().used})"
