@@ -1,4 +1,4 @@
-"""What `amikafka replay` is given: streams of the manager interface, and what their lines went through."""
+"""Opens the inputs of `amikafka replay` that are streams of the manager interface, and repairs line ends."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from amikafka_tail.intake.recording import Recording, copied
 from amikafka_tail.model.errors import InputError
 
 HEAD = 64 * 1024
-"""Bytes from the beginning of a file that show what it is."""
+"""Bytes at the beginning of a file from which its format is detected."""
 MAX_EXAMPLE = 80
 
 log = logging.getLogger("amikafka.replay")
 
 
 def stream(file: BinaryIO, name: str) -> Recording:
-    """Return a captured stream. Raises `InputError` where the file is a log instead.
+    """Return a captured stream. Raises `InputError` if the file is a log instead.
 
-    Where CR was taken away from its lines, or a terminal added one, they get back the ends that Asterisk
-    gave them; offsets are then those of the mended copy. Blocks while that is written.
+If something removed the CR from its lines, or a terminal added one, the line ends are repaired in a copy;
+offsets are then those of the copy. Blocks while the copy is written.
     """
     if not file.seekable():
         file = copied(file)
@@ -39,7 +39,7 @@ def stream(file: BinaryIO, name: str) -> Recording:
 
 
 def _mended(file: BinaryIO) -> BinaryIO:
-    """Return a copy in which every line ends with CRLF, as old as the file."""
+    """Return a copy in which every line ends with CRLF, with the file's modification time."""
     copy = tempfile.TemporaryFile()  # noqa: SIM115, the caller closes it
     file.seek(0)
     for line in file:
@@ -51,5 +51,5 @@ def _mended(file: BinaryIO) -> BinaryIO:
 
 
 def example(line: bytes) -> str:
-    """Return the beginning of a line as it can be printed."""
+    """Return the beginning of a line in printable form."""
     return ascii(line[:MAX_EXAMPLE].decode(errors="replace"))

@@ -67,7 +67,7 @@ class Counters:
     malformed: int = 0
     """Blocks that are neither an event nor a response."""
     joined: int = 0
-    """Events that have an empty line inside a value, put together again."""
+    """Events with an empty line inside a value, reassembled from their parts."""
     overlong: int = 0
     """Blocks skipped because they were longer than the framer's limit."""
     lost: int = 0

@@ -73,7 +73,7 @@ class Reader(Protocol):
     def seek(self, position: int) -> None:
         """Continue reading at the end of a chunk, or at another offset where an event may begin.
 
-        The same events come at the same offsets again: dead letters are known by them.
+        The same events come again at the same offsets, which identify dead letters.
         """
 
     def read(self) -> Chunk | None:

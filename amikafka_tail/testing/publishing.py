@@ -65,7 +65,7 @@ class _Collector:
 
 def _block(event: Event | bytes) -> bytes:
     raw = event.raw if isinstance(event, Event) else event
-    # Behind an answer nothing is taken for the rest of the event before it.
+    # After a response, a block is never taken for the rest of the previous event.
     return (b"" if begins_event(raw) else PONG + END) + raw + END
 
 

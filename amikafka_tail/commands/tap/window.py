@@ -39,7 +39,7 @@ class Window:
     """
 
     is_ours = True
-    """Nobody but amikafka has asked for anything on the connection."""
+    """Only amikafka has sent actions on the connection."""
 
     def __init__(self, identity: Identity, *, filters: int = 0, max_bytes: int = MAX_BYTES) -> None:
         self.ended: str | None = None

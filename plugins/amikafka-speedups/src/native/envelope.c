@@ -1,4 +1,4 @@
-/* The envelope: an event's key, headers and moment. Its twin is amikafka_tail/delivery/envelope.py. */
+/* The envelope: an event's key, headers and time. Its twin is amikafka_tail/delivery/envelope.py. */
 #include "native.h"
 
 #define MAX_KINDS 2048
@@ -11,7 +11,7 @@ typedef struct {
 	PyObject *twin;    /* the same in Python */
 	PyObject *name;
 	PyObject *count;   /* a list of one number */
-	PyObject *headers; /* of the second that was last, NULL before the first */
+	PyObject *headers; /* the headers of the last second, NULL before the first */
 	long long second;
 	int is_privileged;
 } Kind;
@@ -58,7 +58,7 @@ typedef struct {
 	PyObject_HEAD
 	PyObject *learn;       /* (event, head) -> the twin's kind */
 	PyObject *headers_of;  /* (kind, second) -> headers */
-	PyObject *choose_key;  /* (event, name) -> key; NULL where the name is the key */
+	PyObject *choose_key;  /* (event, name) -> key; NULL if the name is the key */
 	PyObject *kinds;       /* a dict: head -> Kind */
 	vectorcallfunc call;
 } Envelope;
@@ -93,7 +93,7 @@ failed:
 	return NULL;
 }
 
-/* Read Asterisk's `<seconds>.<fraction>` in ms, up to CRLF or the end; -1 where it is something else. */
+/* Read Asterisk's `<seconds>.<fraction>` in ms, up to CRLF or the end; -1 if it is something else. */
 static long long milliseconds(const char *at, const char *end)
 {
 	long long seconds = 0, fraction = 0;

@@ -1,5 +1,5 @@
 /* The eventfilter lines: whether an event passes. Their twin is amikafka_tail/ami/eventfilter.py; both decide
- * the same. An event whose first line is not as Asterisk writes it is left to the twin.
+ * the same. The twin handles an event with an unusual first line.
  */
 #include "native.h"
 
@@ -11,18 +11,18 @@ static const char *const methods[METHODS] = {"regex", "exact", "starts_with", "e
 /* One line of the configuration, its name aside. */
 typedef struct {
 	PyObject *header;  /* bytes that a line begins with; none for the whole event */
-	PyObject *needed;  /* bytes that are in whatever matches: the pattern, but for REGEX */
-	PyObject *compare; /* bytes -> whether they match; asked for REGEX alone */
+	PyObject *needed;  /* bytes that every match contains: the pattern, except for REGEX */
+	PyObject *compare; /* bytes -> whether they match; called only for REGEX */
 	int method;
 } Test;
 
 typedef struct {
 	Test *first;
 	Py_ssize_t count;
-	uint32_t initials; /* a bit for each letter that a header begins with, be it large or small */
+	uint32_t initials; /* a bit for each initial letter of a header, in any case */
 } Tests;
 
-/* What counts for the events of one name. */
+/* The tests for the events of one name. */
 typedef struct {
 	PyObject *name;
 	Tests includes, excludes;
@@ -30,10 +30,10 @@ typedef struct {
 
 typedef struct {
 	PyObject_HEAD
-	PyObject *twin;   /* decides about what is odd */
-	Rule *rules;      /* the first is for names that have none; the others are in the order of their names */
+	PyObject *twin;   /* decides about unusual events */
+	Rule *rules;      /* the first is for names without a rule; the others are sorted by name */
 	Py_ssize_t count;
-	int must_match;   /* an event has to pass one of the includes */
+	int must_match;   /* an event must match one of the includes */
 	vectorcallfunc call;
 } Filter;
 
@@ -52,7 +52,7 @@ static uint32_t initial(const char *at)
 	return (uint32_t) 1 << (*at & 31);
 }
 
-/* These return whether something matches; -1 with an exception where a comparison fails. */
+/* These return whether something matches; -1 with an exception if a comparison fails. */
 
 static int matches(const Test *test, Text text)
 {
@@ -85,7 +85,7 @@ static int whole_matches(const Test *test, Text raw)
 {
 	Text wanted = text_of(test->needed);
 	char last = wanted.size ? wanted.at[wanted.size - 1] : '\n';
-	/* The whole event has an empty line at its end that `raw` has not. */
+	/* The whole event ends with an empty line that `raw` does not have. */
 	if (test->method != NONE && last != '\r' && last != '\n' && !contains(raw, wanted)) {
 		return 0;
 	}
@@ -101,13 +101,13 @@ static int whole_matches(const Test *test, Text raw)
 }
 
 /* Try each test of a header that the line begins with, as Asterisk does: blanks and control characters before the
- * value are passed over, and a value of which nothing is left is not looked at.
+ * value are skipped, and an empty value is not tested.
  */
 static int line_matches(const Tests *tests, Text line)
 {
 	for (const Test *test = tests->first; test < tests->first + tests->count; test++) {
 		Text header = text_of(test->header);
-		/* Headers that begin alike mostly have their colon elsewhere. */
+		/* Headers with the same beginning mostly have the colon elsewhere. */
 		if (!header.size || line.size <= header.size || line.at[header.size - 1] != header.at[header.size - 1]
 			|| !begins(line, header)) {
 			continue;
@@ -151,7 +151,7 @@ static int any_matches(const Tests *tests, Text raw)
 	return 0;
 }
 
-/* Return the event's name, of size -1 where its first line is not as Asterisk writes it. */
+/* Return the event's name, with size -1 if the first line is unusual. */
 static Text name_of(Text raw)
 {
 	const char *begin = raw.at + 7, *end = raw.at + raw.size, *at = begin;
@@ -182,7 +182,7 @@ static int order_of_name(const void *name, const void *rule)
 	return order(*(const Text *) name, text_of(((const Rule *) rule)->name));
 }
 
-/* Returns whether the event passes, -1 with an exception, -2 where the twin has to decide. */
+/* Returns whether the event passes; -1 with an exception; -2 if the twin must decide. */
 static int decided(Filter *self, Text raw)
 {
 	Text name = name_of(raw);
@@ -265,7 +265,7 @@ static void filter_dealloc(Filter *self)
 	Py_DECREF(type);
 }
 
-/* These return -1 with an exception where they are given something else than they should. */
+/* These return -1 with an exception for invalid arguments. */
 
 static int is_tuple(PyObject *given)
 {

@@ -1,4 +1,5 @@
-/* The events of blocks that are nothing else, as most are. Its twin is amikafka_tail/intake/stream_reader.py. */
+/* The events of blocks, if all blocks are ordinary events, as most are. The twin is in
+ * amikafka_tail/intake/stream_reader.py. */
 #include "native.h"
 
 static const char begin[] = "Event: ", privilege[] = "\r\nPrivilege: ", numbered[] = "\r\nSequenceNumber: ", end[] = "\r\n\r\n";
@@ -34,8 +35,8 @@ static PyObject *event_of(PyTypeObject *type, PyObject *const *slots, PyObject *
 	return event;
 }
 
-/* Memory for an event may be had by collecting garbage first, which can run code that changes the list: it is asked
- * for its size and its next block anew each time, as a loop in Python does.
+/* Allocating an event may collect garbage first, which can run code that changes the list. So its size and the next
+ * block are read again each time, as in a Python loop.
  */
 static PyObject *events_of(PyTypeObject *type, PyObject *const *slots, PyObject *blocks, long long position,
 	PyObject *captured_ms)

@@ -1,7 +1,7 @@
 /* The format json. Its twin is amikafka_tail/formats/json.py; both give the same bytes.
  *
- * What is not an ordinary event (bytes that are not UTF-8, a bare CR or LF, lines that claim to be somebody
- * else's, very many bytes or lines) is left to the twin: there is one definition of everything that is odd.
+ * The twin handles unusual events (bytes that are not UTF-8, a bare CR or LF, forged lines, very many bytes or
+ * lines), so that each rule about them is defined only once.
  */
 #include "native.h"
 
@@ -62,21 +62,21 @@ static char *copied(char *to, Text text)
 typedef struct {
 	Text name, value;
 	int later; /* the next line of the same name, -1 if there is none */
-	int last;  /* of the first line of a name: its last one */
+	int last;  /* for the first line of a name: the last line of that name */
 } Member;
 
 typedef struct {
 	PyObject_HEAD
-	PyObject *exact;     /* the twin: renders what is odd */
+	PyObject *exact;     /* the twin: renders unusual events */
 	PyObject *entity;    /* bytes, as they are */
-	PyObject *system;    /* bytes, as they are; empty where Asterisk has no name */
-	PyObject *identity;  /* bytes: both as members of the object, as the twin writes them */
+	PyObject *system;    /* bytes, as they are; empty if Asterisk has no name */
+	PyObject *identity;  /* bytes: both as members of the object, written as by the twin */
 	int keep_all;
-	char *buffer;        /* has room for every event that is rendered here */
+	char *buffer;        /* large enough for every event that is rendered here */
 	vectorcallfunc call;
 } Renderer;
 
-/* Tell whether Asterisk itself puts such a line between Privilege and its SystemName (main/manager.c). */
+/* Return whether Asterisk itself puts such a line between Privilege and its SystemName (main/manager.c). */
 static int is_own_line(Text name)
 {
 	return SAME(name, "Timestamp") || SAME(name, "SequenceNumber") || SAME(name, "File") || SAME(name, "Line")
@@ -96,7 +96,7 @@ static unsigned slot_of(Text name)
 	return (unsigned) (mixed >> 32) & (TABLE - 1);
 }
 
-/* Cut an event into lines and their names and values. Returns how many; 0 where the twin has to look at it.
+/* Split an event into lines, and these into names and values. Returns how many; 0 if the twin must handle it.
  * `special` says whether anything has to be escaped, `high` whether anything is not ASCII.
  */
 static int split(const char *raw, Py_ssize_t size, Member *members, int *special, int *high)
@@ -149,8 +149,8 @@ static int split(const char *raw, Py_ssize_t size, Member *members, int *special
 	return seen >> LF & 1 ? 0 : count;
 }
 
-/* Decide about a line of one of the four names that nobody may forge. Returns 1 to keep it, 0 to leave it out
- * because it says again what is known, -1 where the twin has to look at it.
+/* Decide about a line with one of the four protected names. Returns 1 to keep it; 0 to leave it out because it
+ * repeats a known value; -1 if the twin must handle it.
  */
 static int protected_line(Renderer *self, Member *members, Member *line, int *privilege, int *system, int own_lines)
 {
@@ -191,8 +191,8 @@ static int is_protected(Text name)
 	}
 }
 
-/* Choose the lines that become members, in their order, and link those of one name. Returns how many, -1 where
- * the twin has to look at them.
+/* Choose the lines that become members, in order, and link those of one name. Returns how many; -1 if the twin
+ * must handle them.
  */
 static int choose(Renderer *self, Member *members, int count, int *chosen)
 {
@@ -258,7 +258,7 @@ static int is_utf_8(const char *raw, Py_ssize_t size)
 	return 1;
 }
 
-/* Returns a new reference, NULL with no exception where the twin has to do it. */
+/* Returns a new reference; NULL without an exception if the twin must do it. */
 static PyObject *rendered(Renderer *self, const char *raw, Py_ssize_t size)
 {
 	if (size < 7 || size > MAX_SIZE || memcmp(raw, "Event: ", 7)) {

@@ -1,10 +1,10 @@
-/* The functions that amikafka calls for every event, in C. Their twins in Python define what they do:
+/* The functions that amikafka calls for every event, in C. Their Python twins define their behaviour:
  * amikafka_tail/intake/stream_reader.py (events.c), amikafka_tail/formats/json.py (json.c), amikafka_tail/delivery/envelope.py
  * (envelope.c) and amikafka_tail/ami/eventfilter.py (eventfilter.c).
  *
- * The objects are for one interpreter, and for one thread at a time: the one that holds its lock. None of them
- * has a tp_clear: what they hold stays until they go, so that no call ever finds it gone, and every cycle through
- * them goes through a function or a dict too, which can be cleared.
+ * The objects are for one interpreter and for one thread at a time, which holds its lock. None of them has a
+ * tp_clear: their references stay valid until they are deallocated, so no call finds them gone. Every cycle
+ * through them also goes through a function or a dict, which can be cleared.
  */
 #ifndef AMIKAFKA_NATIVE_H
 #define AMIKAFKA_NATIVE_H
@@ -34,7 +34,7 @@ static inline int same(Text text, const char *other, Py_ssize_t size)
 	return text.size == size && !memcmp(text.at, other, (size_t) size);
 }
 
-/* These return -1 with an exception where they fail. */
+/* These return -1 with an exception if they fail. */
 int add_json_renderer(PyObject *module);
 int add_envelope(PyObject *module);
 int add_event_filter(PyObject *module);
