@@ -43,7 +43,7 @@ def judge(snapshot: Snapshot) -> Verdict:
     elif _is_silent(snapshot):
         states.append("connected, but no event has arrived yet")
         advice.append(
-            "make a test call; if no event arrives, check what the manager user may read: amikafka doctor"
+            "make a test call, and if no event arrives, check what the manager user may read: amikafka doctor"
         )
     elif snapshot.unrecognized and not snapshot.events.read:
         healthy = False
@@ -55,7 +55,7 @@ def judge(snapshot: Snapshot) -> Verdict:
         advice += _advice_on_kafka(snapshot)
     elif snapshot.held:
         states.append(f"{snapshot.held}; {_waiting(snapshot)}")
-        advice.append("fix what the plugin is waiting for; the events are then sent automatically")
+        advice.append("fix what the plugin is waiting for, then all events are sent automatically")
     elif kafka.in_flight and kafka.seconds_since_delivery is None and lag.seconds > FIRST_SECONDS:
         states.append(f"Kafka has acknowledged nothing yet; {_waiting(snapshot)}")
     elif lag.seconds > BEHIND_SECONDS:
@@ -64,9 +64,8 @@ def judge(snapshot: Snapshot) -> Verdict:
         advice.append("increase [journal] max_bytes")
     if snapshot.losses.dead_letters:
         advice.append(
-            "the journal's directory has dead-letter.jsonl with the reason for each event; fix the cause,"
-            " then"
-            " send them: amikafka replay --from dead-letter"
+            "read the reasons in dead-letter.jsonl (in the journal's directory), fix the cause, then send the"
+            " events: amikafka replay --from dead-letter"
         )
     configuration = Path(snapshot.configuration)
     return Verdict(
@@ -143,7 +142,7 @@ def _advice_on_source(snapshot: Snapshot) -> str:
 
 def _advice_on_kafka(snapshot: Snapshot) -> list[str]:
     journal = snapshot.journal
-    said = ["fix Kafka (amikafka doctor shows the cause); the events are then sent automatically"]
+    said = ["fix Kafka, then all events are sent automatically (amikafka doctor shows the cause)"]
     if journal is None:
         said.append("keep the files that are not delivered yet: stop log rotation from deleting them")
     elif not snapshot.source.healthy or journal.hours_left is None:

@@ -116,7 +116,7 @@ def test_a_plugin_that_makes_events_wait_is_not_called_catching_up() -> None:
         verdict.state
         == 'plugin "avro" has to wait: no registry; 10 events are waiting, the oldest for 60 min'
     )
-    assert verdict.advice == ["fix what the plugin is waiting for; the events are then sent automatically"]
+    assert verdict.advice == ["fix what the plugin is waiting for, then all events are sent automatically"]
 
 
 def test_kafka_is_away_and_nothing_comes_in() -> None:
