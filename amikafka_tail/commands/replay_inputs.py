@@ -21,8 +21,8 @@ log = logging.getLogger("amikafka.replay")
 def stream(file: BinaryIO, name: str) -> Recording:
     """Return a captured stream. Raises `InputError` if the file is a log instead.
 
-If something removed the CR from its lines, or a terminal added one, the line ends are repaired in a copy;
-offsets are then those of the copy. Blocks while the copy is written.
+    If something removed the CR from its lines, or a terminal added one, the line ends are repaired in a copy;
+    offsets are then those of the copy. Blocks while the copy is written.
     """
     if not file.seekable():
         file = copied(file)

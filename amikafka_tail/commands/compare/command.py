@@ -112,8 +112,7 @@ def _names(
     if configuration.format not in FORMATS:
         raise UsageError(
             f"format = {configuration.format} cannot be compared with the module's messages: set format ="
-            " json or"
-            " ami while you compare"
+            " json or ami while you compare"
         )
     if module is None:
         file = configuration.path.parent / MODULE_FILE
@@ -145,8 +144,7 @@ def _remarks(module: Settings, ours: Settings) -> Iterator[str]:
     if _filter_lines(module) != _filter_lines(ours):
         yield (
             f"the eventfilter lines of {module.path} and {ours.path} differ: every event that only one of"
-            " them"
-            " lets pass counts as a difference"
+            " them lets pass counts as a difference"
         )
 
 

@@ -74,8 +74,7 @@ def _of_nothing(report: Report) -> Verdict:
         text = "No messages on the module's topic: nothing was compared."
         advice = [
             "check that the module is loaded (asterisk -rx 'module show like app_ami_kafka'), and name its"
-            " topic"
-            " with --module-topic"
+            " topic with --module-topic"
         ]
     elif not module.entities & ours.entities:
         text = "No event is on both topics: they come from different Asterisks."
@@ -120,8 +119,7 @@ def _of_alone(report: Report, side: Side) -> list[str]:
         whose = WHOSE[side]
         advice.append(
             f"{one.alike:,} of the events only on {whose} equal another event in every field: they were"
-            " probably"
-            " sent twice; timestampevents = yes in manager.conf makes that certain"
+            " probably sent twice; timestampevents = yes in manager.conf makes that certain"
         )
     return advice
 

@@ -150,14 +150,12 @@ def _advice_on_kafka(snapshot: Snapshot) -> list[str]:
     elif journal.hours_left < LITTLE_HOURS and journal.disk_free < journal.max_bytes - snapshot.lag.bytes:
         said.append(
             f"the disk of {journal.directory} will be full in {span(journal.hours_left * 3600)}, and"
-            " recording"
-            " will then stop: free space"
+            " recording will then stop: free space"
         )
     elif journal.hours_left < LITTLE_HOURS:
         said.append(
             f"the journal will be full in {span(journal.hours_left * 3600)}, and its oldest events will"
-            " then be"
-            " dropped: increase [journal] max_bytes, and free disk space"
+            " then be dropped: increase [journal] max_bytes, and free disk space"
         )
     else:
         said.append(f"the journal has room for {room(journal.hours_left)} at the current rate")
