@@ -7,6 +7,7 @@ Names of sections and options are kept as they are written and compared without 
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -75,6 +76,8 @@ class Document(NamedTuple):
     problems: list[Problem]
     files: Sequence[Path] = ()
     """Which files were read, or could not be."""
+    is_taken_up: bool = True
+    """Whether Asterisk takes the file up. An error in an #include costs the rest of that file alone."""
 
     def named(self, name: str) -> list[Section]:
         """Return the sections of one name; there may be several."""
@@ -87,7 +90,10 @@ class Document(NamedTuple):
 
     @property
     def errors(self) -> list[Problem]:
-        """For which Asterisk does not take the file up."""
+        """For which Asterisk does not take the file up, or the rest of an included one.
+
+        A pattern that no file matches is such an error for Asterisk, but among the `warnings` here.
+        """
         return [problem for problem in self.problems if not problem.is_warning]
 
     @property
@@ -107,7 +113,8 @@ def parse(path: Path, read: Reader, find: Finder) -> Document:
     parser = _Parser(read, find)
     parser.parse_files([(path, read(path))])
     sections = [section for section in parser.sections if not section.template]
-    return Document(sections, parser.problems, list(dict.fromkeys(parser.files)))
+    files = list(dict.fromkeys(parser.files))
+    return Document(sections, parser.problems, files, is_taken_up=not parser.has_failed)
 
 
 class _Parser:
@@ -123,9 +130,15 @@ class _Parser:
         """Where an included file begins: the last section begun, wherever that was (config->current)."""
         self._in_addition = False
         self._including: list[Path] = []
+        self.has_failed = False
+        """Whether Asterisk has given up the files of the #include, or the main file, that are being read."""
+        self._sections_before_failure: list[Section] = []
 
     def parse_files(self, files: Iterable[tuple[Path, str]]) -> None:
-        """Read the files that one #include names. A comment may begin in one and end in the next."""
+        """Read the files that one #include names. A comment may begin in one and end in the next.
+
+        What stands behind an error is read for what else is wrong.
+        """
         depth = 0
         for path, text in files:
             self._including.append(path)
@@ -135,7 +148,10 @@ class _Parser:
                 if len(line.encode("utf-8", "surrogateescape")) > MAX_LINE:
                     self._warn(path, number, f"line too long (over {MAX_LINE} bytes): Asterisk skips it")
                     continue
+                before = depth
                 content, depth = strip_comments(line, depth)
+                if depth < 0 <= before:
+                    self._warn(path, number, '"--;" closes no comment: Asterisk skips what is below this line')
                 content = content.strip(_BLANKS)
                 if content.startswith("["):
                     self._header(path, number, content)
@@ -143,18 +159,25 @@ class _Parser:
                     self._directive(path, number, content)
                 elif content:
                     self._line(path, number, content, line)
-            if depth:
+            if depth > 0:
                 self._warn(path, None, 'a comment that began with ";--" is not closed with "--;"')
             self._including.pop()
 
     def _error(self, path: Path, number: int | None, message: str, *, is_warning: bool = False) -> None:
+        """Note what makes Asterisk give the file up; `is_warning` says that amikafka works all the same."""
+        if not self.has_failed:
+            self.has_failed = True
+            self._sections_before_failure = copy.deepcopy(self.sections)
+        self._note(path, number, message, is_warning=is_warning)
+
+    def _warn(self, path: Path, number: int | None, message: str) -> None:
+        self._note(path, number, message, is_warning=True)
+
+    def _note(self, path: Path, number: int | None, message: str, *, is_warning: bool) -> None:
         section = self._section.name if self._section else None
         self.problems.append(
             Problem(message=message, file=path, line=number, section=section, is_warning=is_warning)
         )
-
-    def _warn(self, path: Path, number: int | None, message: str) -> None:
-        self._error(path, number, message, is_warning=True)
 
     def _header(self, path: Path, number: int, content: str) -> None:
         name, closing, rest = content[1:].partition("]")
@@ -216,8 +239,10 @@ class _Parser:
             complain(path, number, f'#include "{pattern}": nested more than {MAX_DEPTH} deep')
             return
         files = list(self._find(pattern))
-        if not files and needed and not any(char in pattern for char in "*?["):
-            self._error(path, number, f'#include "{pattern}": there is no such file')
+        if not files and needed:
+            is_pattern = any(char in pattern for char in "*?[")
+            message = f'#include "{pattern}": there is no such file'
+            self._error(path, number, message, is_warning=is_pattern)
 
         def readable() -> Iterator[tuple[Path, str]]:
             for file in files:
@@ -231,10 +256,21 @@ class _Parser:
                     if needed or not isinstance(error, FileNotFoundError):
                         complain(path, number, f'#include "{pattern}": {file}: {error.strerror}')
 
-        section, in_addition = self._section, self._in_addition
-        self._section = self._latest
+        outer = self._section, self._in_addition, self.has_failed, self._sections_before_failure
+        self._section, self.has_failed = self._latest, False
         self.parse_files(readable())
-        self._section, self._in_addition = section, in_addition
+        if self.has_failed:
+            self._forget_what_follows_the_failure()
+        self._section, self._in_addition, self.has_failed, self._sections_before_failure = outer
+
+    def _forget_what_follows_the_failure(self) -> None:
+        """Make the sections again what they were at the error, for what the outer file goes on with."""
+        before = self._sections_before_failure
+        del self.sections[len(before) :]
+        for section, then in zip(self.sections, before, strict=True):
+            section.lines, section.template = then.lines, then.template
+        if not any(section is self._latest for section in self.sections):
+            self._latest = self.sections[-1] if self.sections else None
 
     def _line(self, path: Path, number: int, content: str, whole: str) -> None:
         section = self._section
@@ -273,9 +309,9 @@ class _Parser:
         if old is None:
             return False
         joined = (old.value + value).strip(_BLANKS)
-        for index in range(len(section.lines) - 1, -1, -1):
-            line = section.lines[index]
-            # ast_variable_update replaces the last line of that name and value, without regard to case.
+        for index, line in enumerate(section.lines):
+            # ast_variable_update replaces the first line of that name and value, without regard to case; the
+            # versions after 22.10 the last one.
             if line.is_named(name) and (not old.value or fold(line.value) == fold(old.value)):
                 section.lines[index] = Line(name, joined, path, number, is_override=line.is_override)
                 break
@@ -324,28 +360,34 @@ def _comment(line: str) -> str:
 def strip_comments(line: str, depth: int = 0) -> tuple[str, int]:
     """Return a line without its comments, and how many block comments are open behind it.
 
-    `;` begins a comment, `\\;` is a plain semicolon, `;--` ... `--;` is a block, which may nest.
+    `;` begins a comment, `\\;` is a plain semicolon, `;--` ... `--;` is a block, which may nest. A `--;` too
+    many makes the depth negative, and Asterisk then skips all lines up to the next `;--`.
     """
-    kept = ""
-    start = 0  # of what is neither kept nor commented out yet
+    begin: int | None = 0 if depth == 0 else None
+    end: int | None = None
     position = 0
     while (found := line.find(";", position)) >= 0:
-        if found > start and line[found - 1] == "\\":
+        if found > position and line[found - 1] == "\\":
             line = line[: found - 1] + line[found:]
             position = found
         elif line[found + 1 : found + 3] == "--" and line[found + 3 : found + 4] != "-":
-            if depth == 0:
-                kept += line[start:found]
+            end = found if end is None else end
             depth += 1
-            start = position = found + 3
-        elif depth and found >= start + 2 and line[found - 2 : found] == "--":
+            position = found + 3
+        elif found >= position + 2 and line[found - 2 : found] == "--":
             depth -= 1
-            start = position = found + 1
+            position = found + 1
+            if depth == 0 and begin is None:
+                begin = position
+            elif depth == 0:
+                line = line[:end] + line[position:]
+                position, end = end or 0, None
         elif depth:
             position = found + 1
         else:
-            return kept + line[start:found], 0
-    return (kept if depth else kept + line[start:]), depth
+            end = found if end is None else end
+            break
+    return ("" if begin is None else line[begin:end]), depth
 
 
 def _unquote(name: str) -> str:

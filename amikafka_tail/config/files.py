@@ -21,13 +21,16 @@ def load(path: Path) -> Document:
     """Parse a file with all it includes. A file that cannot be read is a problem of the document."""
 
     def find(pattern: str) -> Iterable[Path]:
-        names = glob.glob(str(path.parent / pattern))  # noqa: PTH207, the pattern may be absolute
+        directory = Path(glob.escape(str(path.parent)))
+        names = glob.glob(str(directory / pattern))  # noqa: PTH207, the pattern may be absolute
         return [Path(name) for name in sorted(names)]
 
     try:
         return dialect.parse(path, read, find)
     except OSError as error:
-        return Document([], [Problem(message=why_unreadable(path, error), file=path)])
+        problem = Problem(message=why_unreadable(path, error), file=path)
+        is_there = not isinstance(error, FileNotFoundError)
+        return Document([], [problem], [path] if is_there else [], is_taken_up=not is_there)
 
 
 def why_unreadable(path: Path, error: OSError) -> str:

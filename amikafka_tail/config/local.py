@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import socket
 import struct
 from pathlib import Path
 
 from amikafka_tail.config import files
-from amikafka_tail.config.identity import LocalFacts
+from amikafka_tail.config.identity import LocalFacts, of_asterisk_conf
 
 _SIOCGIFCONF = 0x8912
 _SIOCGIFHWADDR = 0x8927
@@ -17,14 +18,8 @@ _IFREQ_BYTES = 40
 
 def facts(etc: Path) -> LocalFacts:
     """Return what asterisk.conf in `etc`, the network interfaces and the host name say. Never raises."""
-    options = files.load(etc / "asterisk.conf").named("options")
-    values = {line.name: line.value for section in options for line in section.lines}
-    return LocalFacts(
-        entity_id=values.get("entityid", ""),
-        system_name=values.get("systemname", ""),
-        hostname=socket.gethostname(),
-        mac_address=mac_address(),
-    )
+    of_file = of_asterisk_conf(files.load(etc / "asterisk.conf"), socket.gethostname())
+    return dataclasses.replace(of_file, mac_address=mac_address())
 
 
 def mac_address() -> str:

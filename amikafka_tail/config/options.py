@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from amikafka_tail.config.dialect import Line
+from amikafka_tail.config.dialect import Line, fold
 from amikafka_tail.config.toml import TomlFile
 from amikafka_tail.model.errors import Problem
 from amikafka_tail.model.suggestions import unknown
@@ -37,29 +37,29 @@ def bind(
     """Return an instance made from the lines; `None` where something is wrong, which is then in `problems`.
 
     A field's metadata may say `unit` ("bytes" takes 64m, "seconds" takes 500ms), `minimum` and `maximum`, or
-    `any_bytes`: text that need not be UTF-8, with surrogates for what is not. An
-    option that comes several times counts with its last value. `also_known` names options of the section
-    that are bound elsewhere. `toml` has options of the same section, nested ones too; one that stands in both
+    `any_bytes`: text that need not be UTF-8, with surrogates for what is not. Names compare without regard to
+    case. An option that comes several times counts with its last value. `also_known` names options of the
+    section that are bound elsewhere. `toml` has options of the same section, nested ones too; one that stands in both
     is an error. `file` is where an option is missed that has no default.
     """
     assert dataclasses.is_dataclass(options)
-    fields = {field.name: field for field in dataclasses.fields(options)}
+    fields = {fold(field.name): field for field in dataclasses.fields(options)}
     hints = typing.get_type_hints(options)
     values: dict[str, Any] = {}
     places: dict[str, Line] = {}
     before = len(problems)
     for line in lines:
-        field = fields.get(line.name)
+        field = fields.get(fold(line.name))
         if field is None:
-            if line.name not in also_known:
-                message = unknown("option", line.name, [*fields, *also_known])
-                problems.append(problem(line, section, message))
+            if not any(line.is_named(name) for name in also_known):
+                known = [*(field.name for field in fields.values()), *also_known]
+                problems.append(problem(line, section, unknown("option", line.name, known)))
             continue
         try:
             if not field.metadata.get("any_bytes"):
                 require_utf_8(line.value)
-            values[line.name] = _convert(line.value, hints[line.name], field.metadata)
-            places[line.name] = line
+            values[field.name] = _convert(line.value, hints[field.name], field.metadata)
+            places[field.name] = line
         except ValueError as error:
             problems.append(problem(line, section, str(error)))
     if toml is not None:
@@ -68,7 +68,7 @@ def bind(
             problems.append(problem(places[name], section, f"is set in {toml.path} too"))
     if len(problems) > before:
         return None
-    last = next((line for line in reversed(lines) if line.name in places), None)
+    last = next((line for line in reversed(lines) if line in places.values()), None)
     where = Problem(
         message="", file=last.file if last else file, line=last.line if last else None, section=section
     )

@@ -115,7 +115,11 @@ def test_a_line_of_an_included_file_knows_where_it_stands() -> None:
 
 def test_a_missing_include_is_a_problem_and_a_missing_tryinclude_is_none() -> None:
     document = parse_text('[a]\n#include "gone.conf"\n#tryinclude "gone.conf"\n#include "gone*.conf"\n')
-    assert messages(document) == ['main.conf:2: [a]: #include "gone.conf": there is no such file']
+    assert messages(document) == [
+        'main.conf:2: [a]: #include "gone.conf": there is no such file',
+        'main.conf:4: [a]: #include "gone*.conf": there is no such file',
+    ]
+    assert [problem.is_warning for problem in document.problems] == [False, True]
 
 
 def test_an_include_of_itself_is_a_problem() -> None:
