@@ -42,6 +42,8 @@ class Line(NamedTuple):
     line: int
     comment: str = ""
     """What stands behind the `;` of the same line."""
+    has_close_comment: bool = False
+    """Whether no blank stands before that `;`."""
     is_override: bool = False
     """Whether it is inherited from a template, or stands in a `[name](+)`: a repeated name is then meant."""
 
@@ -297,10 +299,9 @@ class _Parser:
             return
         if not appends:
             value = value.removeprefix(">")
-        comment = _comment(whole)
-        section.lines.append(
-            Line(name, value.strip(_BLANKS), path, number, comment, is_override=self._in_addition)
-        )
+        comment, is_close = _comment(whole)
+        value = value.strip(_BLANKS)
+        section.lines.append(Line(name, value, path, number, comment, is_close, self._in_addition))
 
     @staticmethod
     def _append(section: Section, name: str, value: str, path: Path, number: int) -> bool:
@@ -351,10 +352,14 @@ def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-def _comment(line: str) -> str:
-    """Return what stands behind the first `;` that begins a comment; a block comment is none."""
+def _comment(line: str) -> tuple[str, bool]:
+    """Return what stands behind the first `;` that begins a comment, and whether that `;` follows a value at
+    once. A block comment is none.
+    """
     found = re.search(r"(?<!\\);(?!--(?!-))(.*)", line)
-    return found[1].strip(_BLANKS) if found else ""
+    if found is None:
+        return "", False
+    return found[1].strip(_BLANKS), not line[: found.start()].endswith(tuple(_BLANKS))
 
 
 def strip_comments(line: str, depth: int = 0) -> tuple[str, int]:

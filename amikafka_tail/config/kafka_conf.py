@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from amikafka_tail.config.dialect import Document, Line, Section
-from amikafka_tail.config.options import boolean, problem, require_utf_8
+from amikafka_tail.config import kafka_checks
+from amikafka_tail.config.dialect import Document, Line, Section, fold
+from amikafka_tail.config.options import FALSE, problem, require_utf_8
 from amikafka_tail.model.errors import Problem
 from amikafka_tail.model.suggestions import unknown
 
@@ -147,81 +148,112 @@ class KafkaProperties:
 
     values: dict[str, str] = field(repr=False)
     origins: dict[str, str] = field(default_factory=dict)
+    places: dict[str, Problem] = field(default_factory=dict)
+    """Where each was set, as a problem without a message."""
+    names_brokers: bool = False
+    """Whether a line, or a connection with its default, says where Kafka is."""
+
+
+class Part(NamedTuple):
+    """The lines of one section."""
+
+    section: str
+    lines: Sequence[Line]
 
 
 def connection_of(
-    document: Document, name: str, file: Path, line: Line
-) -> tuple[Section | None, list[Problem]]:
-    """Return the connection that `line` names, or what is wrong."""
-    sections = [
-        section for section in document.sections if (section.get("type") or "").lower() == "connection"
-    ]
-    for section in sections:
-        if section.name == name:
-            return section, []
-    if document.named(name):
-        message = f'[{name}] of {file} has no "type = connection"'
-    else:
-        message = f'there is no connection "{name}" in {file}: ' + (
-            unknown("connection", name, [section.name for section in sections])
+    document: Document, name: str, file: Path, line: Line, remarks: list[Problem]
+) -> tuple[Part | None, list[Problem]]:
+    """Return the connection that `line` names, or what is wrong.
+
+    As res_kafka has it, the lines of a connection that is there twice add up.
+    """
+    sections = [section for section in document.sections if fold(section.get("type") or "") == "connection"]
+    found = [section for section in document.named(name) if any(section is each for each in sections)]
+    if not found:
+        if document.named(name):
+            message = f'[{name}] of {file} has no "type = connection"'
+        else:
+            message = f'there is no connection "{name}" in {file}: ' + (
+                unknown("connection", name, [section.name for section in sections])
+            )
+        return None, [problem(line, "kafka", message)]
+    remarks += _twice(found)
+    for general in document.first("general"):
+        if general.is_named("enabled") and fold(general.value) in FALSE:
+            text = "res_kafka is switched off; amikafka uses its connections all the same"
+            remarks.append(problem(general, "general", text))
+    return Part(found[0].name, [each for section in found for each in section.lines]), []
+
+
+def _twice(sections: Sequence[Section]) -> Iterator[Problem]:
+    first = sections[0]
+    for each in sections[1:]:
+        text = (
+            f"the connection is there twice, first in {first.file}:{first.line}: the lines of both add up."
+            f" [{each.name}](+) says that this is meant"
         )
-    return None, [problem(line, "kafka", message)]
+        yield Problem(message=text, file=each.file, line=each.line, section=each.name)
 
 
 def properties(
-    lines: Sequence[Line],
-    section: str,
+    parts: Sequence[Part],
     problems: list[Problem],
+    remarks: list[Problem],
     read_secret: Callable[[Path], str],
     *,
     also_known: Iterable[str] = (),
 ) -> KafkaProperties:
-    """Turn the lines of a connection, or of `[kafka]` itself, into properties with res_kafka's defaults.
+    """Turn the lines of a connection, and of `[kafka]` itself, into properties with res_kafka's defaults.
 
+    Of an option that comes several times the last value counts, in `[kafka]` more than in a connection.
     Two defaults are ours, to keep the order (docs/adr/0002): messages never time out, and the producer is
     idempotent where nobody has said otherwise and `acks` allows it.
     """
     values = {each.property: each.default for each in PRODUCER_OPTIONS.values() if each.default is not None}
-    origins: dict[str, str] = {}
+    set_by: dict[str, tuple[Line, str]] = {}
     direct: dict[str, str] = {}
-    for line in lines:
-        origin = f"{line.file}:{line.line}: {line.name}"
-        try:
-            require_utf_8(line.value)
-        except ValueError as error:
-            problems.append(problem(line, section, str(error)))
-            continue
-        if line.name.startswith(ANY_PROPERTY):
-            name = line.name.removeprefix(ANY_PROPERTY)
-            direct[name] = line.value
-            origins[name] = origin
-        elif line.name == PASSWORD_FILE:
+    known = [*KNOWN, *also_known]
+    for section, lines in parts:
+        for error in kafka_checks.repeated(lines, section, also_known):
+            (remarks if error.is_warning else problems).append(error)
+        for line in lines:
+            name = fold(line.name)
             try:
-                values["sasl.password"] = read_secret(Path(line.value))
-            except OSError as error:
-                problems.append(problem(line, section, f"{line.value}: {error.strerror}"))
-            except UnicodeDecodeError:
-                problems.append(problem(line, section, f"{line.value}: is not UTF-8"))
-        elif line.name in PRODUCER_OPTIONS:
-            name = PRODUCER_OPTIONS[line.name].property
-            try:
-                value = _checked(line)
+                require_utf_8(line.value)
+                if line.name.lower().startswith(ANY_PROPERTY):
+                    property_name = line.name[len(ANY_PROPERTY) :]
+                    kafka_checks.require_settable(property_name)
+                    kafka_checks.check_property(property_name, line.value)
+                    direct[property_name] = line.value
+                    set_by[property_name] = line, section
+                elif name == PASSWORD_FILE:
+                    values["sasl.password"] = _secret(read_secret, line.value)
+                elif name in PRODUCER_OPTIONS:
+                    property_name = PRODUCER_OPTIONS[name].property
+                    if value := kafka_checks.checked(name, property_name, line):
+                        values[property_name] = value
+                        set_by[property_name] = line, section
+                elif name not in known:
+                    raise ValueError(unknown("option", line.name, known))
             except ValueError as error:
                 problems.append(problem(line, section, str(error)))
-                continue
-            if value:
-                values[name] = value
-                origins[name] = origin
-        elif line.name not in KNOWN and line.name not in also_known:
-            known = [*KNOWN, *also_known]
-            problems.append(problem(line, section, unknown("option", line.name, known)))
     values.update(direct)
+    places = {name: problem(line, section, "") for name, (line, section) in set_by.items()}
+    if (refused := kafka_checks.of_sasl(values, places)) is not None:
+        problems.append(refused)
+        values["security.protocol"] = "plaintext"  # what else is wrong can be seen without it
     if "ssl" in values["security.protocol"].lower():
         # librdkafka's own default since 2.0; before, any name would do.
         values.setdefault("ssl.endpoint.identification.algorithm", "https")
     if "enable.idempotence" not in values and _may_be_idempotent(values):
         values["enable.idempotence"] = "true"
-    return KafkaProperties(values=values, origins=origins)
+    return KafkaProperties(
+        values=values,
+        origins={name: f"{line.file}:{line.line}: {line.name}" for name, (line, _) in set_by.items()},
+        places=places,
+        names_brokers=len(parts) > 1 or any(name in set_by for name in kafka_checks.BROKERS),
+    )
 
 
 def shared(values: Mapping[str, str]) -> dict[str, str]:
@@ -229,16 +261,13 @@ def shared(values: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in values.items() if name.startswith(SHARED) and value}
 
 
-def _checked(line: Line) -> str:
-    """Return the value of an option as librdkafka takes it. Raises `ValueError` where it cannot be right."""
-    if line.name == "enable_idempotence":
-        return "true" if boolean(line.value) else "false"
-    if line.name == "brokers":
-        for broker in (each.strip() for each in line.value.split(",")):
-            host, colon, port = broker.rpartition("://")[2].rpartition(":")  # PLAINTEXT://host:port
-            if colon and not broker.endswith("]") and (not host or not port.isdigit() or int(port) > 65535):
-                raise ValueError(f'"{broker}" is not host:port')
-    return line.value
+def _secret(read_secret: Callable[[Path], str], path: str) -> str:
+    try:
+        return read_secret(Path(path))
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: is not UTF-8") from error
 
 
 def _may_be_idempotent(values: dict[str, str]) -> bool:

@@ -3,150 +3,55 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, NamedTuple
 
 from amikafka_tail.ami.eventfilter import EventFilterOptions
 from amikafka_tail.ami.eventfilter import parse as parse_filter
-from amikafka_tail.config import files, kafka_conf, manager_conf, plugin_files
-from amikafka_tail.config.dialect import Document, Line
+from amikafka_tail.config import files, kafka_checks, kafka_conf, local, manager_conf, plugin_files
+from amikafka_tail.config.dialect import Document, Line, fold
 from amikafka_tail.config.identity import Overrides
-from amikafka_tail.config.kafka_conf import KafkaProperties
+from amikafka_tail.config.kafka_conf import KafkaProperties, Part
 from amikafka_tail.config.options import TRUE, bind, problem
+from amikafka_tail.config.sections import (
+    CHECKPOINTS,
+    EXACTLY_ONCE,
+    GeneralSettings,
+    JournalSettings,
+    KafkaSettings,
+    MetricsSettings,
+    state_directory,
+)
 from amikafka_tail.model.errors import ConfigError, Problem
 from amikafka_tail.model.pushed_filters import FilterLine
 from amikafka_tail.model.suggestions import unknown
 from amikafka_tail.plugins.registry import Registry
 
+__all__ = [
+    "CHECKPOINTS",
+    "EXACTLY_ONCE",
+    "GeneralSettings",
+    "Inspection",
+    "JournalSettings",
+    "KafkaSettings",
+    "MetricsSettings",
+    "Settings",
+    "defaults",
+    "load",
+    "state_directory",
+]
+
 FILTER = "eventfilter"
 EVENTLOG = "eventlog"
-EXACTLY_ONCE = "exactly_once"
+MANAGER = "manager"
 TRANSACTIONAL_ID = "transactional.id"
-CHECKPOINTS = ".checkpoints"
-"""What the name of the topic of checkpoints has behind the topic's own."""
 MODULE_FILE = "ami_kafka.conf"
 """What the module app_ami_kafka reads. As long as it runs, too, amikafka has a file of another name."""
-MEBIBYTE = 1 << 20
-
-
-@dataclass(frozen=True, kw_only=True)
-class GeneralSettings:
-    """Options of the section `[general]`, but for the `eventfilter` lines."""
-
-    enabled: bool = True
-    """No: the daemon runs, but does nothing until a reload."""
-    source: str = "manager"
-    """Where the events come from: `manager`, `eventlog`, `spool`, or the source of a plugin. A change takes a
-    restart."""
-    format: str = "json"
-    """What a message is: `json`, one flat object per event; `ami`, the event as Asterisk wrote it; or the
-    format of a plugin."""
-    filters: tuple[str, ...] = ()
-    """Filters of plugins, in the order in which they are asked. `eventfilter` lines count first, unless
-    `eventfilter` is in the list."""
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """The least important messages that are logged."""
-    entity_id: str | None = None
-    """Who this Asterisk is, in every message. If it is not set: `entityid` of asterisk.conf, else the address
-    of the first network card, as Asterisk does it."""
-    system_name: str | None = None
-    """The name of this Asterisk. If it is not set: what Asterisk says (`systemname` of asterisk.conf); where
-    there is none it is left out."""
-    asterisk_version: str | None = None
-    """The version of this Asterisk. If it is not set: what Asterisk says."""
-    hostname: str | None = None
-    """The name of this machine. If it is not set: what the machine says."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class KafkaSettings:
-    """Options of the section `[kafka]` that are amikafka's own; the others are those of kafka.conf."""
-
-    topic: str = "asterisk_ami"
-    """Where to. It has to exist, or the broker has to make it."""
-    key: str = "event"
-    """What decides the partition: `event` (the event's name), `linkedid` (keeps the events of one call in
-    order), `uniqueid`, `none`, or the name of a header. Where an event has no such header, or no id in it,
-    its name is the key."""
-    connection: str = ""
-    """A connection of kafka.conf, the file of Asterisk's res_kafka. What stands here in `[kafka]` counts
-    more."""
-    delivery: Literal["at_least_once", "exactly_once"] = "at_least_once"
-    """`at_least_once`: after a crash what was on its way is sent again. `exactly_once`: events are sent in
-    transactions, and a consumer with `isolation.level = read_committed` sees each once."""
-    transaction_interval: float = field(
-        default=0.1, metadata={"unit": "seconds", "minimum": 0.01, "maximum": 10}
-    )
-    """With `exactly_once`: how long a transaction is open, and so how much later such a consumer sees an
-    event."""
-    event_id: bool = False
-    """Yes: each message has a ninth header, `event_id`, that is the same whenever the event is sent again."""
-    gap_events: bool = False
-    """Yes: where something is known to be missing an event `AmikafkaGap` is published, whatever the filters
-    say."""
-
-    def __post_init__(self) -> None:
-        if self.delivery == EXACTLY_ONCE and len(self.topic + CHECKPOINTS) > 249:
-            raise ValueError(f'"{self.topic}{CHECKPOINTS}" is longer than Kafka allows for a topic')
-        if not self.topic or len(self.topic) > 249 or self.topic in (".", ".."):
-            raise ValueError(f'"{self.topic}" is not a name that Kafka allows for a topic')
-        if any(not (char.isascii() and char.isalnum()) and char not in "._-" for char in self.topic):
-            raise ValueError(f'topic "{self.topic}": Kafka allows letters, digits, ".", "_" and "-"')
-        if not self.key:
-            raise ValueError("key is empty: event, linkedid, uniqueid, none, or the name of a header")
-
-
-def state_directory(environment: Mapping[str, str]) -> Path:
-    """Return where systemd wants the state of a service to be (systemd.exec(5)), else the package's place."""
-    return Path(environment.get("STATE_DIRECTORY", "").partition(":")[0] or "/var/lib/amikafka")
-
-
-@dataclass(frozen=True, kw_only=True)
-class JournalSettings:
-    """Options of the section `[journal]`."""
-
-    directory: Path = field(default_factory=lambda: state_directory(os.environ))
-    """Where the journal, the checkpoint and the dead letters are; systemd's StateDirectory counts, if it has
-    one."""
-    max_bytes: int = field(default=10 << 30, metadata={"unit": "bytes", "minimum": MEBIBYTE})
-    """How much the journal may hold; when it is full its oldest segment is dropped."""
-    segment_bytes: int = field(default=64 << 20, metadata={"unit": "bytes", "minimum": 65536})
-    """How large a segment grows before the next one is begun."""
-    fsync_interval: float = field(default=1.0, metadata={"unit": "seconds", "minimum": 0.01, "maximum": 3600})
-    """How often is synced to disk: what a power cut may cost."""
-
-    def __post_init__(self) -> None:
-        if self.max_bytes < 2 * self.segment_bytes:
-            raise ValueError("max_bytes must be at least twice segment_bytes")
-
-
-@dataclass(frozen=True, kw_only=True)
-class MetricsSettings:
-    """Options of the section `[metrics]`."""
-
-    listen: str = ""
-    """Address and port of an HTTP server with `/metrics` and `/healthz`, such as 127.0.0.1:9768; empty: there
-    is none."""
-    max_lag: float = field(default=300.0, metadata={"unit": "seconds", "minimum": 1})
-    """How old the oldest undelivered event may be before `/healthz` answers 503."""
-
-    def __post_init__(self) -> None:
-        if self.listen:
-            host, port = self.address
-            if not host or not 0 < port < 65536:
-                raise ValueError(
-                    f'listen = "{self.listen}" is no address with a port, such as 127.0.0.1:9768'
-                )
-
-    @property
-    def address(self) -> tuple[str, int]:
-        """Host and port; 0 where there is none."""
-        host, _, port = self.listen.rpartition(":")
-        return host.strip("[]"), int(port) if port.isascii() and port.isdigit() else 0
+KAFKA_OWN = tuple(field.name for field in dataclasses.fields(KafkaSettings))
+MANAGER_FILES = ("secret_file", "tls_ca", "tls_certificate", "tls_key")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,6 +61,8 @@ class Settings:
     path: Path
     etc: Path
     enabled: bool
+    disabled_by: str
+    """What says that nothing is to be done; empty where nothing does."""
     log_level: str
     source: str
     source_options: Any
@@ -185,20 +92,40 @@ class Settings:
     overrides: Overrides
     remarks: Sequence[str] = ()
     """What a person should know, though nothing is wrong."""
+    warnings: Sequence[Problem] = ()
+    """What keeps Asterisk from doing its part, as its files are now: amikafka can only wait."""
 
 
-def load(path: Path, registry: Registry, *, etc: Path | None = None, need_source: bool = True) -> Settings:
+class Inspection(NamedTuple):
+    """What the configuration is asked beyond its own words, so that everything wrong is said at once."""
+
+    refused: Callable[[KafkaProperties], Sequence[Problem]]
+    """Returns what librdkafka does not take."""
+    unreadable: Callable[[Path, Mapping[Path, Problem]], Sequence[Problem]]
+    """Returns which files the service cannot read: of the configuration at the path, and where each is named,
+    as a problem without a message."""
+
+
+def load(
+    path: Path,
+    registry: Registry,
+    *,
+    etc: Path | None = None,
+    need_source: bool = True,
+    inspection: Inspection | None = None,
+) -> Settings:
     """Read the configuration. Raises `ConfigError` with everything that is wrong.
 
     `etc` is where kafka.conf, manager.conf and asterisk.conf are, by default beside `path`. Without
-    `need_source` nobody has to say how to log in: the source is not going to be used.
+    `need_source` nobody has to say how to log in: the source is not going to be used. With an `inspection`
+    somebody has to say which Kafka is meant, too, and what Asterisk's files lack is among the warnings.
     """
-    if not path.exists():
-        raise ConfigError([Problem(message="there is no such file; -c FILE names another", file=path)])
     document = files.load(path)
-    if document.problems and not document.sections:
-        raise ConfigError(document.problems)
-    return _checked(_Loader(path, document, registry, etc or path.parent), need_source=need_source)
+    if not document.files and document.problems:
+        raise ConfigError([Problem(message="there is no such file; -c FILE names another", file=path)])
+    if document.errors and not document.sections:
+        raise ConfigError(document.errors)
+    return _checked(_Loader(path, document, registry, etc or path.parent), need_source, inspection)
 
 
 def defaults(path: Path, registry: Registry) -> Settings:
@@ -206,39 +133,44 @@ def defaults(path: Path, registry: Registry) -> Settings:
     return _checked(_Loader(path, Document([], []), registry, path.parent), need_source=False)
 
 
-def _checked(loader: _Loader, *, need_source: bool) -> Settings:
-    settings = loader.settings(need_source=need_source)
+def _checked(loader: _Loader, need_source: bool, inspection: Inspection | None = None) -> Settings:  # noqa: FBT001
+    settings = loader.settings(need_source=need_source, inspection=inspection)
     if loader.problems or settings is None:
         # In the order of the files that they are about, and in each from top to bottom.
-        order = list(dict.fromkeys(problem.file for problem in loader.problems))
-        raise ConfigError(
-            sorted(loader.problems, key=lambda problem: (order.index(problem.file), problem.line or 0))
-        )
+        problems = list(dict.fromkeys([*loader.problems, *loader.warnings, *loader.remarks]))
+        order = list(dict.fromkeys(problem.file for problem in problems))
+        raise ConfigError(sorted(problems, key=lambda problem: (order.index(problem.file), problem.line or 0)))
     return settings
 
 
 class _Loader:
     def __init__(self, path: Path, document: Document, registry: Registry, etc: Path) -> None:
-        self.problems = list(document.problems)
+        self.problems = list(document.errors)
+        self.warnings: list[Problem] = []
+        self.remarks = list(document.warnings)
+        self._obstacles: list[Problem] = []
         self._path = path
         self._registry = registry
         self._etc = etc
         self._lines: dict[str, list[Line]] = {}
+        self._files = {file: Problem(message="", file=file) for file in document.files}
+        """All that is read, and where each is named."""
         plugin_sections = {registration.name for registration in registry} - {FILTER}
         self._toml = plugin_files.load(path.parent / plugin_files.DIRECTORY, plugin_sections, self.problems)
+        self._files |= {each.path: Problem(message="", file=each.path) for each in self._toml.values()}
         known = ["general", "kafka", "journal", "metrics", *sorted(plugin_sections)]
+        names = {fold(name): name for name in known}
         for section in document.sections:
-            if section.name in known:
-                self._lines.setdefault(section.name, []).extend(section.lines)
+            if (name := names.get(fold(section.name))) is not None:
+                self._lines.setdefault(name, []).extend(section.lines)
             else:
                 message = unknown("section", section.name, known)
                 self.problems.append(
                     Problem(message=message, file=section.file, line=section.line, section=section.name)
                 )
 
-    def settings(self, *, need_source: bool) -> Settings | None:
-        filter_lines = [line for line in self._section("general") if line.name.startswith(FILTER)]
-        others = [line for line in self._section("general") if not line.name.startswith(FILTER)]
+    def settings(self, *, need_source: bool, inspection: Inspection | None) -> Settings | None:
+        filter_lines, others = _split(self._section("general"))
         general = bind(GeneralSettings, others, "general", self.problems, also_known=[FILTER])
         kafka, properties = self._kafka()
         journal = bind(JournalSettings, self._section("journal"), "journal", self.problems)
@@ -248,22 +180,33 @@ class _Loader:
         chosen = self._filter_names(general, has_lines=bool(filter_lines))
         options = self._plugin_options(general, chosen, need_source=need_source)
         options[FILTER] = self._event_filter(filter_lines)
+        self._note_repetitions(others)
+        self._note_identity(general)
+        disabled_by = _disabled_by(general, kafka)
+        if inspection is not None:
+            if not properties.names_brokers and not disabled_by:
+                self.problems.append(self._no_kafka())
+            self.warnings += self._obstacles
+            self.problems += inspection.unreadable(self._path, self._files)
+            self.problems += inspection.refused(properties)
         if self.problems or general is None or kafka is None or journal is None or metrics is None:
             return None
         names = [field.name for field in dataclasses.fields(Overrides)]
         source = general.source.lower()
-        remarks = [
+        remarks = [str(each) for each in self.remarks]
+        remarks += [
             f"the filter {name} has options but is not used: filters of [general] does not name it"
             for name in self._registry.names("filter")
             if name not in chosen and (self._section(name) or name in self._toml)
         ]
         pushed: Sequence[FilterLine] = ()
-        if source == "manager" and options[source].push_filters:
+        if source == MANAGER and options[source].push_filters:
             pushed = self._pushed(chosen, options[FILTER].lines, options[source].username, remarks)
         return Settings(
             path=self._path,
             etc=self._etc,
-            enabled=general.enabled,
+            enabled=not disabled_by,
+            disabled_by=disabled_by,
             log_level=general.log_level,
             source=source,
             source_options=options[source],
@@ -284,7 +227,32 @@ class _Loader:
             metrics=metrics,
             overrides=Overrides(**{name: getattr(general, name) for name in names}),
             remarks=remarks,
+            warnings=self.warnings,
         )
+
+    def _note_repetitions(self, general: Sequence[Line]) -> None:
+        """Say of which options the last value counts; of `[kafka]` only those that are amikafka's own."""
+        for name in self._lines:
+            lines = general if name == "general" else self._section(name)
+            if name == "kafka":
+                lines = [line for line in lines if any(line.is_named(own) for own in KAFKA_OWN)]
+            self.remarks += kafka_checks.repeated(lines, name)
+
+    def _note_identity(self, general: GeneralSettings | None) -> None:
+        if general is not None and (general.entity_id is None or general.system_name is None):
+            self.remarks += local.facts(self._etc).remarks
+            self._document("asterisk.conf")
+
+    def _no_kafka(self) -> Problem:
+        message = "neither connection nor brokers is set: which Kafka is meant?"
+        return Problem(message=message, file=self._path, section="kafka")
+
+    def _document(self, name: str) -> Document:
+        """Read another file of Asterisk's."""
+        document = files.load(self._etc / name)
+        for file in document.files:
+            self._files.setdefault(file, Problem(message="", file=file))
+        return document
 
     def _plugin_options(
         self, general: GeneralSettings | None, chosen: Sequence[str], *, need_source: bool
@@ -300,7 +268,8 @@ class _Loader:
             lines = self._section(name)
             if name == FILTER or not (name in used or lines or toml):
                 continue
-            if name == "manager" and need_source and general is not None and general.source.lower() == name:
+            if name == MANAGER and need_source and general is not None and general.source.lower() == name:
+                self._note_manager_files(lines)
                 lines = [*lines, *self._from_manager_conf(lines)]
             options[name] = bind(registration.options, lines, name, self.problems, toml=toml, file=self._path)
         return options
@@ -312,7 +281,7 @@ class _Loader:
         """See that the source or the format that `[general]` names exists."""
         known = self._registry.names(kind)
         for line in self._section("general"):
-            if line.name == kind and line.value.lower() not in known:
+            if line.is_named(kind) and line.value.lower() not in known:
                 message = f'"{line.value}": {unknown(kind, line.value, known)}; there are: {", ".join(known)}'
                 self.problems.append(problem(line, "general", message))
 
@@ -321,7 +290,7 @@ class _Loader:
         names = [] if general is None else [name.lower() for name in general.filters]
         known = self._registry.names("filter")
         for line in self._section("general"):
-            if line.name != "filters":
+            if not line.is_named("filters"):
                 continue
             for name in (part.strip().lower() for part in line.value.split(",")):
                 if name and name not in known:
@@ -341,7 +310,10 @@ class _Loader:
             except ValueError as error:
                 self.problems.append(problem(line, "general", str(error)))
         return EventFilterOptions(
-            lines=tuple(FilterLine(line.name, line.value, f"{line.file}:{line.line}") for line in lines)
+            lines=tuple(
+                FilterLine(FILTER + line.name[len(FILTER) :], line.value, f"{line.file}:{line.line}")
+                for line in lines
+            )
         )
 
     def _pushed(
@@ -356,7 +328,7 @@ class _Loader:
             return ()
         excludes = tuple(line for line in lines if parse_filter(line.criteria, line.pattern).exclude)
         file = self._etc / "manager.conf"
-        if excludes != lines and manager_conf.find_user(files.load(file), username).has_includes:
+        if excludes != lines and manager_conf.find_user(self._document(file.name), username).has_includes:
             remarks.append(
                 f"the includes are not handed to Asterisk: in {file} the user {username} has includes of its"
                 " own, and Asterisk would send what matches either"
@@ -366,53 +338,70 @@ class _Loader:
 
     def _kafka(self) -> tuple[KafkaSettings | None, KafkaProperties]:
         lines = self._section("kafka")
-        own = [field.name for field in dataclasses.fields(KafkaSettings)]
-        kafka = bind(KafkaSettings, [line for line in lines if line.name in own], "kafka", self.problems)
-        direct = [line for line in lines if line.name not in own]
-        connection = next(
-            (line for line in reversed(lines) if line.name == "connection" and line.value), None
-        )
-        section = "kafka"
+        own = [line for line in lines if any(line.is_named(name) for name in KAFKA_OWN)]
+        kafka = bind(KafkaSettings, own, "kafka", self.problems)
+        direct = [line for line in lines if line not in own]
+        connection = next((line for line in reversed(own) if line.is_named("connection") and line.value), None)
+        parts = [Part("kafka", direct)]
         if connection is not None:
-            file = self._etc / "kafka.conf"
-            document = files.load(file)
-            found = None
-            if document.problems and not document.sections:
-                message = f"{document.problems[0]}; this connection is looked for there (or set brokers here)"
-                self.problems.append(problem(connection, "kafka", message))
-            else:
-                self.problems += document.problems
-                found, problems = kafka_conf.connection_of(document, connection.value, file, connection)
-                self.problems += problems
-            if any(line.name == "brokers" for line in direct):
+            parts = [*self._connection(connection), *parts]
+            if any(line.is_named("brokers") for line in direct):
                 message = "both connection and brokers are set: which Kafka is meant?"
                 self.problems.append(problem(connection, "kafka", message))
-            # What stands in [kafka] itself comes later, and so counts.
-            direct = [*(found.lines if found else []), *direct]
-        properties = kafka_conf.properties(direct, section, self.problems, _read_secret, also_known=own)
+        properties = kafka_conf.properties(
+            parts, self.problems, self.remarks, _read_secret, also_known=KAFKA_OWN
+        )
+        for name, place in properties.places.items():
+            if name.endswith(".location") and properties.values.get(name, "").startswith("/"):
+                self._files.setdefault(Path(properties.values[name]), place)
         if TRANSACTIONAL_ID in properties.values and kafka is not None and kafka.delivery != EXACTLY_ONCE:
-            line = next(line for line in direct if line.name.endswith(TRANSACTIONAL_ID))
-            self.problems.append(problem(line, "kafka", f"is for delivery = {EXACTLY_ONCE} alone"))
+            message = f"is for delivery = {EXACTLY_ONCE} alone"
+            self.problems.append(dataclasses.replace(properties.places[TRANSACTIONAL_ID], message=message))
+        for line in own:
+            if kafka is not None and line.is_named("topic") and line.value == kafka.topic and kafka.odd_topic:
+                self.remarks.append(dataclasses.replace(problem(line, "kafka", kafka.odd_topic), key=None))
         return kafka, properties
+
+    def _connection(self, line: Line) -> list[Part]:
+        """Return what kafka.conf says of the connection that a line names; nothing where that is wrong."""
+        file = self._etc / "kafka.conf"
+        document = self._document(file.name)
+        if document.errors and not document.sections:
+            message = f"{document.errors[0]}; this connection is looked for there (or set brokers here)"
+            self.problems.append(problem(line, "kafka", message))
+            return []
+        self.problems += document.errors
+        self.remarks += document.warnings
+        found, problems = kafka_conf.connection_of(document, line.value, file, line, self.remarks)
+        self.problems += problems
+        return [found] if found is not None else []
+
+    def _note_manager_files(self, lines: Sequence[Line]) -> None:
+        """Note the files of `[manager]`. One that is not there yet may be a credential that systemd makes."""
+        for line in lines:
+            if line.value.startswith("/") and any(line.is_named(name) for name in MANAGER_FILES):
+                self._files.setdefault(Path(line.value), problem(line, MANAGER, ""))
 
     def _from_manager_conf(self, lines: list[Line]) -> list[Line]:
         """Return lines for what `[manager]` leaves open and manager.conf says."""
-        said = {line.name: line for line in lines if line.value}
+        said = {fold(line.name): line for line in lines if line.value}
         has_secret = "secret" in said or "secret_file" in said
         if has_secret and "host" in said:
             return []
         file = self._etc / "manager.conf"
         username = said["username"].value if "username" in said else manager_conf.USER
-        document = files.load(file)
+        document = self._document(file.name)
         user = manager_conf.find_user(document, username)
+        if "host" not in said:
+            self._obstacles = manager_conf.obstacles(document, file)
         if not has_secret and user.secret is None:
-            self.problems += document.problems
+            self.problems += document.errors
             self.problems.append(
                 Problem(
                     message=f"no secret for the manager user {username}: set secret or secret_file here,"
                     f" or add a section [{username}] with a secret to {file} or what it includes",
                     file=self._path,
-                    section="manager",
+                    section=MANAGER,
                 )
             )
             return []
@@ -430,6 +419,19 @@ class _Loader:
             for name, value in found.items()
             if value is not None and name not in said
         ]
+
+
+def _split(lines: Sequence[Line]) -> tuple[list[Line], list[Line]]:
+    """Return the eventfilter lines, and the others."""
+    filters = [line for line in lines if fold(line.name).startswith(FILTER)]
+    return filters, [line for line in lines if not fold(line.name).startswith(FILTER)]
+
+
+def _disabled_by(general: GeneralSettings | None, kafka: KafkaSettings | None) -> str:
+    """Say what makes the daemon do nothing. So does an empty topic, as for the module app_ami_kafka."""
+    if general is not None and not general.enabled:
+        return "[general] enabled = no"
+    return "" if kafka is None or kafka.topic else "[kafka] topic is empty"
 
 
 def _read_secret(path: Path) -> str:
