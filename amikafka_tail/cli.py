@@ -24,7 +24,7 @@ from amikafka_tail.config import settings
 from amikafka_tail.config.settings import Settings
 from amikafka_tail.daemon import core_dumps, logs, reloads
 from amikafka_tail.daemon.service import Service, wait_while_disabled
-from amikafka_tail.delivery import build
+from amikafka_tail.delivery import build, checking
 from amikafka_tail.delivery.printer import Printer
 from amikafka_tail.intake import build_source
 from amikafka_tail.intake.recording import Recording, copied
@@ -87,18 +87,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(options: argparse.Namespace) -> int:
     """Run the daemon."""
     registry = loader.load()
-    configuration = settings.load(options.configuration, registry)
+
+    def load() -> Settings:
+        return checking.load(options.configuration, registry)
+
+    configuration = load()
     logs.set_up(configuration.log_level)
     core_dumps.disable_core_dumps()
     if not configuration.enabled:
         log.warning(
-            "%s: [general] enabled = no: nothing is read or published until a reload", configuration.path
+            "%s: %s: nothing is read or published until a reload",
+            configuration.path,
+            configuration.disabled_by,
         )
-        reloaded = wait_while_disabled(lambda: settings.load(options.configuration, registry))
+        reloaded = wait_while_disabled(load, configuration.disabled_by)
         if reloaded is None:
             return 0
         configuration = reloaded
-    Service(configuration, registry, lambda: settings.load(options.configuration, registry)).run()
+    Service(configuration, registry, load).run()
     return 0
 
 
@@ -106,12 +112,13 @@ def check(options: argparse.Namespace) -> int:
     """Print every problem of the configuration, or a summary of it."""
     logs.set_up("error")
     registry = loader.load()
-    configuration = settings.load(options.configuration, registry)
-    build.try_producer(configuration)
-    build.messages(configuration, registry)
+    configuration = checking.check(options.configuration, registry)
+    for warning in configuration.warnings:
+        logs.complain(f"warning: {warning}" if options.quiet else str(warning))
     if options.quiet:
-        return 0
-    print(f"{configuration.path}: no problem found")
+        return 0  # what Asterisk's files lack keeps no daemon from running
+    if not configuration.warnings:
+        print(f"{configuration.path}: no problem found")
     for name, value in _summary(configuration):
         print(f"  {name:<9} {value}")
     source = build_source.source(configuration, registry)
@@ -120,7 +127,7 @@ def check(options: argparse.Namespace) -> int:
         remarks += source.remarks()
     for remark in remarks:
         print(f"note: {remark}")
-    return 0
+    return os.EX_CONFIG if configuration.warnings else 0
 
 
 def reload(_options: argparse.Namespace) -> int:
@@ -132,7 +139,7 @@ def reload(_options: argparse.Namespace) -> int:
 def _summary(configuration: Settings) -> list[tuple[str, str]]:
     filters = ", ".join(name for name, _ in configuration.filters) or "none, every event is published"
     return [
-        ("enabled", "yes" if configuration.enabled else "no"),
+        ("enabled", f"no, nothing is done: {off}" if (off := configuration.disabled_by) else "yes"),
         ("source", configuration.source),
         ("filters", filters),
         ("format", configuration.format),
@@ -337,7 +344,9 @@ def _parser() -> argparse.ArgumentParser:
     add_configuration(add("run", run, "run the daemon in the foreground"))
     checking = add("check", check, "check the configuration and print every problem; exit 0 or 78")
     add_configuration(checking)
-    checking.add_argument("-q", "--quiet", action="store_true", help="print only problems")
+    checking.add_argument(
+        "-q", "--quiet", action="store_true", help="print only problems; exit 0 if the daemon can run"
+    )
     add("reload", reload, "make the daemon reload its configuration and wait for the result; for systemd")
     status_commands.add_to(add, add_configuration)
     tap_command.add_to(add, add_configuration)

@@ -153,7 +153,9 @@ class _Parser:
                 before = depth
                 content, depth = strip_comments(line, depth)
                 if depth < 0 <= before:
-                    self._warn(path, number, '"--;" closes no comment: Asterisk skips what is below this line')
+                    self._warn(
+                        path, number, '"--;" closes no comment: Asterisk skips what is below this line'
+                    )
                 content = content.strip(_BLANKS)
                 if content.startswith("["):
                     self._header(path, number, content)

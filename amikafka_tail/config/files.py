@@ -39,16 +39,20 @@ def why_unreadable(path: Path, error: OSError) -> str:
         return "there is no such file"
     if not isinstance(error, PermissionError):
         return f"cannot be read: {error.strerror}"
-    me = _name(pwd.getpwuid, os.geteuid())
+    return closed_to(_name(pwd.getpwuid, os.geteuid()), path)
+
+
+def closed_to(user: str, path: Path) -> str:
+    """Say that a user may not read a file or a directory, who may, and what mends it."""
     try:
         status = path.stat()
     except OSError:
-        return f"cannot be read by the user {me}: a directory on the way is closed to it"
+        return f"cannot be read by the user {user}: a directory on the way is closed to it"
     owner, group = _name(pwd.getpwuid, status.st_uid), _name(grp.getgrgid, status.st_gid)
     mode = stat.S_IMODE(status.st_mode)
     return (
-        f"cannot be read by the user {me}: owned by {owner}:{group}, mode {mode:04o};"
-        f" chgrp it to a group that {me} is in, and chmod g+r"
+        f"cannot be read by the user {user}: owned by {owner}:{group}, mode {mode:04o};"
+        f" chgrp it to a group that {user} is in, and chmod g+r{'x' if path.is_dir() else ''}"
     )
 
 

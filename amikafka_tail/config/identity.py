@@ -73,9 +73,7 @@ def of_asterisk_conf(document: Document, hostname: str) -> LocalFacts:
             system_name = line.value
         elif line.is_named("autosystemname") and line.value.lower() in TRUE:
             system_name = hostname
-    return LocalFacts(
-        entity_id=entity_id, system_name=system_name, hostname=hostname, remarks=tuple(remarks)
-    )
+    return LocalFacts(entity_id=entity_id, system_name=system_name, hostname=hostname, remarks=tuple(remarks))
 
 
 def resolve(facts: LocalFacts, *, asterisk_version: str = "", system_name: str = "") -> Identity:

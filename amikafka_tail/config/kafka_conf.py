@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -150,6 +150,8 @@ class KafkaProperties:
     origins: dict[str, str] = field(default_factory=dict)
     places: dict[str, Problem] = field(default_factory=dict)
     """Where each was set, as a problem without a message."""
+    files: dict[Path, Problem] = field(default_factory=dict)
+    """The files that are named, and where: as a problem without a message."""
     names_brokers: bool = False
     """Whether a line, or a connection with its default, says where Kafka is."""
 
@@ -213,6 +215,7 @@ def properties(
     values = {each.property: each.default for each in PRODUCER_OPTIONS.values() if each.default is not None}
     set_by: dict[str, tuple[Line, str]] = {}
     direct: dict[str, str] = {}
+    files: dict[Path, Problem] = {}
     known = [*KNOWN, *also_known]
     for section, lines in parts:
         for error in kafka_checks.repeated(lines, section, also_known):
@@ -228,6 +231,7 @@ def properties(
                     direct[property_name] = line.value
                     set_by[property_name] = line, section
                 elif name == PASSWORD_FILE:
+                    files[Path(line.value)] = problem(line, section, "")
                     values["sasl.password"] = _secret(read_secret, line.value)
                 elif name in PRODUCER_OPTIONS:
                     property_name = PRODUCER_OPTIONS[name].property
@@ -240,6 +244,9 @@ def properties(
                 problems.append(problem(line, section, str(error)))
     values.update(direct)
     places = {name: problem(line, section, "") for name, (line, section) in set_by.items()}
+    for name, place in places.items():
+        if name.endswith(".location") and values.get(name, "").startswith("/"):
+            files[Path(values[name])] = place
     if (refused := kafka_checks.of_sasl(values, places)) is not None:
         problems.append(refused)
         values["security.protocol"] = "plaintext"  # what else is wrong can be seen without it
@@ -252,6 +259,7 @@ def properties(
         values=values,
         origins={name: f"{line.file}:{line.line}: {line.name}" for name, (line, _) in set_by.items()},
         places=places,
+        files=files,
         names_brokers=len(parts) > 1 or any(name in set_by for name in kafka_checks.BROKERS),
     )
 

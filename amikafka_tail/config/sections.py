@@ -53,8 +53,8 @@ class KafkaSettings:
     """Where to. It has to exist, or the broker has to make it."""
     key: str = "event"
     """What decides the partition: `event` (the event's name), `linkedid` (keeps the events of one call in
-    order), `uniqueid`, `none`, or the name of a header. Where an event has no such header its name is the
-    key."""
+    order), `uniqueid`, `none`, or the name of a header. Where an event has no such header, or no id in it,
+    its name is the key."""
     connection: str = ""
     """A connection of kafka.conf, the file of Asterisk's res_kafka. What stands here in `[kafka]` counts
     more."""

@@ -133,13 +133,15 @@ def defaults(path: Path, registry: Registry) -> Settings:
     return _checked(_Loader(path, Document([], []), registry, path.parent), need_source=False)
 
 
-def _checked(loader: _Loader, need_source: bool, inspection: Inspection | None = None) -> Settings:  # noqa: FBT001
+def _checked(loader: _Loader, need_source: bool, inspection: Inspection | None = None) -> Settings:
     settings = loader.settings(need_source=need_source, inspection=inspection)
     if loader.problems or settings is None:
         # In the order of the files that they are about, and in each from top to bottom.
         problems = list(dict.fromkeys([*loader.problems, *loader.warnings, *loader.remarks]))
         order = list(dict.fromkeys(problem.file for problem in problems))
-        raise ConfigError(sorted(problems, key=lambda problem: (order.index(problem.file), problem.line or 0)))
+        raise ConfigError(
+            sorted(problems, key=lambda problem: (order.index(problem.file), problem.line or 0))
+        )
     return settings
 
 
@@ -341,7 +343,9 @@ class _Loader:
         own = [line for line in lines if any(line.is_named(name) for name in KAFKA_OWN)]
         kafka = bind(KafkaSettings, own, "kafka", self.problems)
         direct = [line for line in lines if line not in own]
-        connection = next((line for line in reversed(own) if line.is_named("connection") and line.value), None)
+        connection = next(
+            (line for line in reversed(own) if line.is_named("connection") and line.value), None
+        )
         parts = [Part("kafka", direct)]
         if connection is not None:
             parts = [*self._connection(connection), *parts]
@@ -351,9 +355,7 @@ class _Loader:
         properties = kafka_conf.properties(
             parts, self.problems, self.remarks, _read_secret, also_known=KAFKA_OWN
         )
-        for name, place in properties.places.items():
-            if name.endswith(".location") and properties.values.get(name, "").startswith("/"):
-                self._files.setdefault(Path(properties.values[name]), place)
+        self._files |= properties.files
         if TRANSACTIONAL_ID in properties.values and kafka is not None and kafka.delivery != EXACTLY_ONCE:
             message = f"is for delivery = {EXACTLY_ONCE} alone"
             self.problems.append(dataclasses.replace(properties.places[TRANSACTIONAL_ID], message=message))

@@ -233,7 +233,7 @@ class Service:
         if settings.journal != previous.journal:
             log.warning("[journal]: the changes need a restart to take effect")
         if not settings.enabled:
-            log.warning("[general] enabled = no needs a restart to take effect: events are still published")
+            log.warning("%s needs a restart to take effect: events are still published", settings.disabled_by)
         # Read again what Kafka has not acknowledged, as after a failure.
         self._counters.rewinds += not self._pipeline.settled
         self._pipeline.producer.discard()
@@ -300,7 +300,7 @@ class Service:
             self._wake_writer.send(b"\0")
 
 
-def wait_while_disabled(load: Callable[[], Settings]) -> Settings | None:
+def wait_while_disabled(load: Callable[[], Settings], reason: str) -> Settings | None:
     """Wait for a reload that enables the service, and return its settings; `None` after a stop signal.
 
     Signals stay blocked, so that none of them ends the process before the service handles them.
@@ -309,7 +309,7 @@ def wait_while_disabled(load: Callable[[], Settings]) -> Settings | None:
     notifier = Notifier()
     reloads = Reloads(os.environ)
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    notifier.tell("READY=1", "STATUS=disabled by [general] enabled = no")
+    notifier.tell("READY=1", f"STATUS=disabled by {reason}")
     while True:
         received = signal.sigtimedwait(SIGNALS, 1.0)
         notifier.keep_alive()

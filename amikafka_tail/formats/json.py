@@ -7,6 +7,7 @@ renderer, which defines the format. Both give the same bytes (docs/adr/0003).
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 from collections.abc import Callable
@@ -44,6 +45,8 @@ _ESCAPES = {code: f"\\u{code:04X}" for code in range(0x20)} | {
 }
 _SPECIAL = re.compile(rb'[\x00-\x09\x0b\x0c\x0e-\x1f"\\]')
 QUOTE, BACKSLASH = b'"\\'
+_SECOND_BYTES = b"0A\\\x80\xa1\xbf\xfe"
+"""Second bytes that multi-byte encodings have between them."""
 _VALUE = rb"[ -\xff]*"  # no control character, so no line end either
 
 
@@ -59,9 +62,25 @@ class JsonOptions:
 
     def __post_init__(self) -> None:
         try:
-            bytes(range(256)).decode(self.fallback_encoding, "replace")
+            is_single_byte = _is_single_byte(self.fallback_encoding)
         except (LookupError, UnicodeError):
-            raise ValueError(f'"{self.fallback_encoding}" is not an encoding that Python knows') from None
+            raise ValueError(
+                f'fallback_encoding "{self.fallback_encoding}" is not an encoding that Python knows'
+            ) from None
+        if not is_single_byte:
+            raise ValueError(
+                f'fallback_encoding "{self.fallback_encoding}" has characters of several bytes: it must be a'
+                " single-byte one such as latin-1 or cp1252"
+            )
+
+
+@functools.cache
+def _is_single_byte(encoding: str) -> bool:
+    """Tell whether each byte is a character of its own. Raises where there is no such encoding."""
+    # What begins another alphabet, or a character by its number, in an encoding that has such.
+    text = bytes(range(1, 128)) + rb"\x41\u0041+AGE-~{xx~}" + b"\x1b$B!!\x1b(B"
+    pairs = [bytes([first, second]) for first in range(128, 256) for second in _SECOND_BYTES]
+    return all(len(each.decode(encoding, "replace")) == len(each) for each in [text, *pairs])
 
 
 class _Shape(NamedTuple):

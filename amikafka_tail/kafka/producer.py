@@ -19,6 +19,7 @@ __all__ = [
     "KafkaException",
     "NoProducer",
     "Producer",
+    "RefusedProperties",
     "TransactionalProducer",
     "describe",
     "is_for_size",
@@ -86,6 +87,14 @@ def libraries() -> str:
     return f"confluent-kafka {name}, librdkafka {confluent_kafka.libversion()[0]}"
 
 
+class RefusedProperties(ConfigError):
+    """librdkafka does not take the properties. `text` is its reason."""
+
+    def __init__(self, text: str, origins: Mapping[str, str]) -> None:
+        self.text = text
+        super().__init__([_problem(text, origins)])
+
+
 class Producer:
     """One librdkafka producer. `produce` and `poll` are its own methods, called positionally in the loop.
 
@@ -125,7 +134,7 @@ class Producer:
         try:
             self._producer = confluent_kafka.Producer(configuration, logger=logger)
         except KafkaException as error:
-            raise ConfigError([_problem(error.args[0].str(), origins or {})]) from error
+            raise RefusedProperties(error.args[0].str().strip(), origins or {}) from error
         self.produce = self._producer.produce
         self.poll = self._producer.poll
 

@@ -15,11 +15,10 @@ from amikafka_tail.commands.doctor.console import asterisk
 from amikafka_tail.commands.doctor.findings import EXIT_CODES, Finding, as_json, lines, summary, worst
 from amikafka_tail.commands.status import command as status_commands
 from amikafka_tail.commands.status.command import AddCommand
-from amikafka_tail.config import settings
 from amikafka_tail.config.settings import Settings
 from amikafka_tail.daemon import logs
 from amikafka_tail.daemon.status.snapshot import Snapshot
-from amikafka_tail.delivery import build
+from amikafka_tail.delivery import checking
 from amikafka_tail.intake import build_source
 from amikafka_tail.kafka.cluster import Cluster
 from amikafka_tail.model.advice import for_configuration
@@ -72,9 +71,7 @@ def findings(options: argparse.Namespace) -> Iterator[Finding]:
     """Yield every finding, in the order of the path."""
     registry, problems = loader.discover()
     try:
-        configuration = settings.load(options.configuration, registry)
-        build.try_producer(configuration)
-        build.messages(configuration, registry)
+        configuration = checking.check(options.configuration, registry)
     except AmikafkaError as error:
         parts = error.problems if isinstance(error, ConfigError) else (error,)
         for problem in parts:
@@ -99,13 +96,16 @@ def findings(options: argparse.Namespace) -> Iterator[Finding]:
 
 
 def _of_configuration(configuration: Settings) -> Iterator[Finding]:
-    yield Finding(level="ok", part=PART, text=f"{configuration.path}: no problem found")
+    if not configuration.warnings:
+        yield Finding(level="ok", part=PART, text=f"{configuration.path}: no problem found")
+    for warning in configuration.warnings:
+        yield Finding(level="error", part=PART, text=str(warning))
     if not configuration.enabled:
         yield Finding(
             level="error",
             part=PART,
-            text="[general] enabled = no: the daemon reads and publishes nothing",
-            advice="set enabled = yes, then: systemctl reload amikafka",
+            text=f"{configuration.disabled_by}: the daemon reads and publishes nothing",
+            advice="correct it, then: systemctl reload amikafka",
         )
     for remark in configuration.remarks:
         yield Finding(level="note", part=PART, text=remark)

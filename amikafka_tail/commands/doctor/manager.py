@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from amikafka_tail.commands.doctor.console import Console, manager_state, module_is_loaded, read_rights
 from amikafka_tail.commands.doctor.findings import Finding, Level
 from amikafka_tail.config import files
-from amikafka_tail.config.dialect import Document
-from amikafka_tail.config.options import boolean
+from amikafka_tail.config.dialect import Document, fold
+from amikafka_tail.config.options import TRUE
 from amikafka_tail.config.settings import MODULE_FILE, Settings
 from amikafka_tail.model.errors import AlreadyLoggedIn, AmikafkaError, LoginRefused
 from amikafka_tail.model.humanize import counted
@@ -183,7 +182,7 @@ def _of_user(document: Document, username: str, path: Path) -> Iterator[Finding]
     else:
         yield _finding("ok", f"Asterisk waits up to {milliseconds / 1000:g} s for amikafka (writetimeout)")
     names = [line.name for section in sections for line in section.lines]
-    if filters := sum(name.startswith("eventfilter") for name in names):
+    if filters := sum(fold(name).startswith("eventfilter") for name in names):
         yield _finding(
             "note",
             f"{path}: [{username}] has {counted(filters, 'eventfilter line')}: Asterisk does not send the"
@@ -192,13 +191,8 @@ def _of_user(document: Document, username: str, path: Path) -> Iterator[Finding]
 
 
 def _is_on(document: Document, section: str, name: str) -> bool:
-    value: Any = None
-    for each in document.named(section):
-        value = each.get(name) or value
-    try:
-        return value is not None and boolean(value)
-    except ValueError:
-        return False
+    values = [line.value for line in document.first(section) if line.is_named(name)]
+    return bool(values) and values[-1].lower() in TRUE
 
 
 def _finding(level: Level, text: str, advice: str = "") -> Finding:
