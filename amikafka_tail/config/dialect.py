@@ -331,23 +331,24 @@ def _matches(section: Section, name: str, wanted: str) -> bool:
     templates_count = False
     for condition in filter(None, (part.strip(_BLANKS) for part in wanted.split("&"))):
         key, equals, value = (part.strip(_BLANKS) for part in condition.partition("="))
-        if not equals:
-            return False
-        if key == "TEMPLATES":
+        if key == "TEMPLATES" and equals:
             templates_count |= fold(value) in (_INCLUDE_TEMPLATES, _ONLY_TEMPLATES)
-            if fold(value) == _ONLY_TEMPLATES and not section.template:
-                return False
-            continue
-        try:
-            name_is, value_is = Regex(_bytes(key)), Regex(_bytes(value))
-        except ValueError:
-            return False
-        if not any(
-            name_is.matches(_bytes(line.name)) and value_is.matches(_bytes(line.value))
-            for line in section.lines
-        ):
+            holds = section.template or fold(value) != _ONLY_TEMPLATES
+        else:
+            holds = bool(equals) and _has_line(section, key, value)
+        if not holds:
             return False
     return templates_count or not section.template
+
+
+def _has_line(section: Section, name: str, value: str) -> bool:
+    try:
+        name_is, value_is = Regex(_bytes(name)), Regex(_bytes(value))
+    except ValueError:
+        return False
+    return any(
+        name_is.matches(_bytes(line.name)) and value_is.matches(_bytes(line.value)) for line in section.lines
+    )
 
 
 def _bytes(text: str) -> bytes:

@@ -65,7 +65,7 @@ def of_asterisk_conf(document: Document, hostname: str) -> LocalFacts:
             entity_id = found
         elif line.is_named("entityid"):
             text = (
-                f'"{line.value}" is no entity id, which has six parts such as 00:50:56:0a:0b:0c: as in Asterisk,'
+                f'"{line.value}" is no entity id such as 00:50:56:0a:0b:0c: as in Asterisk,'
                 f" {entity_id or 'the MAC address'} counts"
             )
             remarks.append(problem(line, "options", text))

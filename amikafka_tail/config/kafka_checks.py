@@ -57,6 +57,8 @@ _MANY_BROKERS = re.compile(rf"{_HOST}(:\d+)?(?:\s*[;,]\s*{_HOST}(?::\d+)?)*[;,]?
 
 def require_settable(name: str) -> None:
     """Raise `ValueError` where a property is no property of librdkafka's, but of this program's."""
+    if not name:
+        raise ValueError("names no property of librdkafka: rdkafka.PROPERTY")
     if name in _OF_THE_PROGRAM:
         raise ValueError("is no property that a configuration can set")
 

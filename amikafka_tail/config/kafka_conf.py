@@ -212,41 +212,18 @@ def properties(
     Two defaults are ours, to keep the order (docs/adr/0002): messages never time out, and the producer is
     idempotent where nobody has said otherwise and `acks` allows it.
     """
-    values = {each.property: each.default for each in PRODUCER_OPTIONS.values() if each.default is not None}
-    set_by: dict[str, tuple[Line, str]] = {}
-    direct: dict[str, str] = {}
-    files: dict[Path, Problem] = {}
-    known = [*KNOWN, *also_known]
+    reading = _Reading(read_secret, [*KNOWN, *also_known])
     for section, lines in parts:
         for error in kafka_checks.repeated(lines, section, also_known):
             (remarks if error.is_warning else problems).append(error)
         for line in lines:
-            name = fold(line.name)
             try:
                 require_utf_8(line.value)
-                if line.name.lower().startswith(ANY_PROPERTY):
-                    property_name = line.name[len(ANY_PROPERTY) :]
-                    kafka_checks.require_settable(property_name)
-                    kafka_checks.check_property(property_name, line.value)
-                    direct[property_name] = line.value
-                    set_by[property_name] = line, section
-                elif name == PASSWORD_FILE:
-                    files[Path(line.value)] = problem(line, section, "")
-                    values["sasl.password"] = _secret(read_secret, line.value)
-                elif name in PRODUCER_OPTIONS:
-                    property_name = PRODUCER_OPTIONS[name].property
-                    if value := kafka_checks.checked(name, property_name, line):
-                        values[property_name] = value
-                        set_by[property_name] = line, section
-                elif name not in known:
-                    raise ValueError(unknown("option", line.name, known))
+                reading.take(line, section)
             except ValueError as error:
                 problems.append(problem(line, section, str(error)))
-    values.update(direct)
-    places = {name: problem(line, section, "") for name, (line, section) in set_by.items()}
-    for name, place in places.items():
-        if name.endswith(".location") and values.get(name, "").startswith("/"):
-            files[Path(values[name])] = place
+    values, places = {**reading.values, **reading.direct}, reading.places
+    files = {Path(values[name]): place for name, place in places.items() if name.endswith(".location")}
     if (refused := kafka_checks.of_sasl(values, places)) is not None:
         problems.append(refused)
         values["security.protocol"] = "plaintext"  # what else is wrong can be seen without it
@@ -257,25 +234,61 @@ def properties(
         values["enable.idempotence"] = "true"
     return KafkaProperties(
         values=values,
-        origins={name: f"{line.file}:{line.line}: {line.name}" for name, (line, _) in set_by.items()},
+        origins={name: f"{place.file}:{place.line}: {place.key}" for name, place in places.items()},
         places=places,
-        files=files,
-        names_brokers=len(parts) > 1 or any(name in set_by for name in kafka_checks.BROKERS),
+        files={**reading.files, **{file: place for file, place in files.items() if file.is_absolute()}},
+        names_brokers=len(parts) > 1 or reading.names_brokers,
     )
+
+
+class _Reading:
+    """What the lines come to, one after the other."""
+
+    def __init__(self, read_secret: Callable[[Path], str], known: Sequence[str]) -> None:
+        defaults = {each.property: each.default for each in PRODUCER_OPTIONS.values()}
+        self.values = {name: default for name, default in defaults.items() if default is not None}
+        self.direct: dict[str, str] = {}
+        """What `rdkafka.` sets, and so counts more."""
+        self.places: dict[str, Problem] = {}
+        self.files: dict[Path, Problem] = {}
+        self.names_brokers = False
+        self._read_secret = read_secret
+        self._known = known
+
+    def take(self, line: Line, section: str) -> None:
+        """Take a line. Raises `ValueError` where it cannot be right."""
+        name, place = fold(line.name), problem(line, section, "")
+        if name.startswith(ANY_PROPERTY):
+            property_name = line.name[len(ANY_PROPERTY) :]
+            self.names_brokers |= property_name in kafka_checks.BROKERS
+            kafka_checks.require_settable(property_name)
+            kafka_checks.check_property(property_name, line.value)
+            self.direct[property_name] = line.value
+            self.places[property_name] = place
+        elif name == PASSWORD_FILE:
+            self.files[Path(line.value)] = place
+            self.values["sasl.password"] = self._secret(line.value)
+        elif name in PRODUCER_OPTIONS:
+            property_name = PRODUCER_OPTIONS[name].property
+            self.names_brokers |= property_name in kafka_checks.BROKERS
+            if value := kafka_checks.checked(name, property_name, line):
+                self.values[property_name] = value
+                self.places[property_name] = place
+        elif name not in self._known:
+            raise ValueError(unknown("option", line.name, self._known))
+
+    def _secret(self, path: str) -> str:
+        try:
+            return self._read_secret(Path(path))
+        except OSError as error:
+            raise ValueError(f"{path}: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path}: is not UTF-8") from error
 
 
 def shared(values: Mapping[str, str]) -> dict[str, str]:
     """Return, of a producer's properties, those that a consumer and an administrator need too."""
     return {name: value for name, value in values.items() if name.startswith(SHARED) and value}
-
-
-def _secret(read_secret: Callable[[Path], str], path: str) -> str:
-    try:
-        return read_secret(Path(path))
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: is not UTF-8") from error
 
 
 def _may_be_idempotent(values: dict[str, str]) -> bool:

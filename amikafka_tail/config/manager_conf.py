@@ -1,6 +1,6 @@
 """manager.conf: where Asterisk's manager listens, and the secret of the user that amikafka logs in as.
 
-Read as __init_manager of main/manager.c does: the first `[general]` counts, and all sections of a user add up.
+Read as __init_manager of main/manager.c does: the first `[general]` counts, all sections of a user add up.
 """
 
 from __future__ import annotations
@@ -72,6 +72,8 @@ def obstacles(document: Document, path: Path) -> list[Problem]:
 
 
 def _obstacles(document: Document, path: Path) -> Iterator[Problem]:
+    if not document.sections and all(each.line is None for each in document.problems):
+        return  # not there, or nothing that this user may read
     cost = "Asterisk reads no further in this file"
     if not document.is_taken_up:
         cost = f"Asterisk does not take {path.name} up"

@@ -39,8 +39,8 @@ def bind(
     A field's metadata may say `unit` ("bytes" takes 64m, "seconds" takes 500ms), `minimum` and `maximum`, or
     `any_bytes`: text that need not be UTF-8, with surrogates for what is not. Names compare without regard to
     case. An option that comes several times counts with its last value. `also_known` names options of the
-    section that are bound elsewhere. `toml` has options of the same section, nested ones too; one that stands in both
-    is an error. `file` is where an option is missed that has no default.
+    section that are bound elsewhere. `toml` has options of the same section, nested ones too; one that stands
+    in both is an error. `file` is where an option is missed that has no default.
     """
     assert dataclasses.is_dataclass(options)
     fields = {fold(field.name): field for field in dataclasses.fields(options)}

@@ -21,7 +21,7 @@ CREDENTIALS = "/run/credentials/"
 """What is below is there only while the unit runs."""
 SECONDS = 10.0
 # One line for each argument: 0 where it may be used. A directory has to be entered, too.
-_TEST = 'for each do if [ -d "$each" ]; then [ -x "$each" ] && [ -r "$each" ]; else [ -r "$each" ]; fi; echo $?; done'
+_TEST = 'for each do [ -r "$each" ] && { [ ! -d "$each" ] || [ -x "$each" ]; }; echo $?; done'
 _TEST_WAY = 'for each do [ -x "$each" ]; echo $?; done'
 
 
@@ -52,28 +52,42 @@ def service_user(configuration: Path) -> ServiceUser | None:
     return ServiceUser(name, entry.pw_uid, gid, groups)
 
 
-def unreadable(configuration: Path, files: Mapping[Path, Problem]) -> list[Problem]:
-    """Return which of the files the service cannot read, each at the place that names it.
+def missing(_configuration: Path, files: Mapping[Path, Problem]) -> list[Problem]:
+    """Return which of the files this user cannot read, each at the place that names it.
 
-    A file whose place it is itself was read already: of it this user's own trouble is known. Root asks the
-    kernel as the service's user; the rights of this process stay as they are.
+    A file whose place it is itself was read already, and its trouble is known.
     """
     problems = []
     for file, place in files.items():
         try:
-            os.listdir(file) if file.is_dir() else file.open("rb").close()
+            _open(file)
         except OSError as error:
             is_later = isinstance(error, FileNotFoundError) and str(file).startswith(CREDENTIALS)
             if place.file != file and not is_later:
                 problems.append(dataclasses.replace(place, message=f"{file}: {why_unreadable(file, error)}"))
+    return problems
+
+
+def unreadable(configuration: Path, files: Mapping[Path, Problem]) -> list[Problem]:
+    """Return which of the files this user or the service cannot read, each at the place that names it.
+
+    Root asks the kernel as the service's user; the rights of this process stay as they are.
+    """
+    problems = missing(configuration, files)
     user = service_user(configuration) if os.geteuid() == 0 else None
     if user is not None and user.uid != 0:
-        there = [file for file in files if file.exists()]
-        for file, reason in closed(user, there).items():
+        for file, reason in closed(user, [file for file in files if file.exists()]).items():
             place = files[file]
             message = reason if place.file == file else f"{file}: {reason}"
             problems.append(dataclasses.replace(place, message=message))
     return problems
+
+
+def _open(file: Path) -> None:
+    if file.is_dir():
+        next(file.iterdir(), None)
+    else:
+        file.open("rb").close()
 
 
 def closed(user: ServiceUser, files: Sequence[Path]) -> dict[Path, str]:
@@ -87,7 +101,9 @@ def closed(user: ServiceUser, files: Sequence[Path]) -> dict[Path, str]:
 
 
 def _closed_way(user: str, directory: Path) -> str:
-    return f"cannot be read by the user {user}, to whom the directory {directory} is closed; chmod o+x {directory}"
+    return (
+        f"cannot be read by the user {user}: the directory {directory} is closed to it; chmod o+x {directory}"
+    )
 
 
 def _refused(user: ServiceUser, script: str, paths: Iterable[Path]) -> list[Path]:

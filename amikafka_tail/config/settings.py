@@ -249,11 +249,11 @@ class _Loader:
         message = "neither connection nor brokers is set: which Kafka is meant?"
         return Problem(message=message, file=self._path, section="kafka")
 
-    def _document(self, name: str) -> Document:
-        """Read another file of Asterisk's."""
+    def _document(self, name: str, *, is_needed: bool = True) -> Document:
+        """Read another file of Asterisk's; one that is needed has to be readable for the service."""
         document = files.load(self._etc / name)
-        for file in document.files:
-            self._files.setdefault(file, Problem(message="", file=file))
+        if is_needed:
+            self._files |= {file: Problem(message="", file=file) for file in document.files}
         return document
 
     def _plugin_options(
@@ -330,7 +330,7 @@ class _Loader:
             return ()
         excludes = tuple(line for line in lines if parse_filter(line.criteria, line.pattern).exclude)
         file = self._etc / "manager.conf"
-        if excludes != lines and manager_conf.find_user(self._document(file.name), username).has_includes:
+        if excludes != lines and manager_conf.find_user(files.load(file), username).has_includes:
             remarks.append(
                 f"the includes are not handed to Asterisk: in {file} the user {username} has includes of its"
                 " own, and Asterisk would send what matches either"
@@ -392,7 +392,7 @@ class _Loader:
             return []
         file = self._etc / "manager.conf"
         username = said["username"].value if "username" in said else manager_conf.USER
-        document = self._document(file.name)
+        document = self._document(file.name, is_needed=not has_secret)
         user = manager_conf.find_user(document, username)
         if "host" not in said:
             self._obstacles = manager_conf.obstacles(document, file)

@@ -12,18 +12,20 @@ from amikafka_tail.plugins.registry import Registry
 
 
 def load(path: Path, registry: Registry) -> Settings:
-    """Read the configuration and look at what it names. Raises `ConfigError` with everything that is wrong.
+    """Read the configuration and look at what it names. Raises `ConfigError` with all that is wrong.
 
-    Blocks while librdkafka reads the files of keys and, for root, while systemd is asked whom the service runs
-    as.
+    Blocks while librdkafka reads the files of keys.
     """
-    inspection = Inspection(refused_properties, service_user.unreadable)
-    return settings.load(path, registry, inspection=inspection)
+    return settings.load(path, registry, inspection=Inspection(refused_properties, service_user.missing))
 
 
 def check(path: Path, registry: Registry) -> Settings:
-    """Read the configuration as `load` does, and make all that the daemon makes of it."""
-    checked = load(path, registry)
+    """Read the configuration as `load` does, and make all that the daemon makes of it.
+
+    For root it looks with the eyes of the service's user, too. Blocks while systemd is asked who that is.
+    """
+    inspection = Inspection(refused_properties, service_user.unreadable)
+    checked = settings.load(path, registry, inspection=inspection)
     build.try_producer(checked)
     build.messages(checked, registry)
     return checked

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,7 +26,8 @@ _ALIASES = {
     "sasl.mechanism": "sasl.mechanisms",
     "delivery.timeout.ms": "message.timeout.ms",
 }
-_QUOTED = re.compile(r"""["`]([a-z0-9._]+)["`]""")
+_PROPERTY = re.compile(r"""[Cc]onfiguration property:? "([^"]*)\"""")
+_QUOTED = re.compile(r"`([a-z0-9._]+)`")
 _FAILED = re.compile(r"\b(ssl\.[a-z.]+) failed:")
 _ENCRYPTED = re.compile(rb"-----BEGIN ENCRYPTED PRIVATE KEY-----|^Proc-Type: 4,ENCRYPTED", re.MULTILINE)
 _MOST_OF_A_KEY = 1 << 20
@@ -45,7 +47,8 @@ def refused_properties(found: KafkaProperties) -> list[Problem]:
         except RefusedProperties as error:
             name = _meant(error.text, values)
             place = found.places.get(name, Problem(message=""))
-            problems.append(dataclasses.replace(place, message=_in_words(error.text, name, values)))
+            if not _names_no_file(error.text, name, values):
+                problems.append(dataclasses.replace(place, message=_in_words(error.text, name, values)))
             if values.pop(name, None) is None:
                 return problems
             if name.startswith("sasl."):
@@ -61,7 +64,7 @@ def _make(values: Mapping[str, str]) -> None:
 
 def _meant(text: str, values: Mapping[str, str]) -> str:
     """Return the property that a text of librdkafka's is about, as it was set; empty where none is."""
-    named: list[str] = [*_FAILED.findall(text), *_QUOTED.findall(text)]
+    named: list[str] = [*_FAILED.findall(text), *_PROPERTY.findall(text), *_QUOTED.findall(text)]
     if "SASL mechanism" in text:
         named.append("sasl.mechanisms")
     if "Private key check failed" in text:
@@ -71,6 +74,11 @@ def _meant(text: str, values: Mapping[str, str]) -> str:
             if each in values:
                 return each
     return ""
+
+
+def _names_no_file(text: str, name: str, values: Mapping[str, str]) -> bool:
+    """Tell whether a file cannot be read, of which others say why (config/service_user.py)."""
+    return bool(_FAILED.search(text)) and not os.access(values.get(name, ""), os.R_OK)
 
 
 def _in_words(text: str, name: str, values: Mapping[str, str]) -> str:
@@ -87,11 +95,8 @@ def _of_key(text: str, file: Path, *, has_password: bool, values: Mapping[str, s
         return f"{file}: is not the key of the certificate {values.get(CERTIFICATE, '')}"
     if "no certificate assigned" in text:
         return f"{file}: there is no certificate for this key: set ssl_certificate_location"
-    try:
-        with file.open("rb") as opened:
-            is_encrypted = bool(_ENCRYPTED.search(opened.read(_MOST_OF_A_KEY)))
-    except OSError as error:
-        return f"{file}: {error.strerror}"
+    with file.open("rb") as opened:
+        is_encrypted = bool(_ENCRYPTED.search(opened.read(_MOST_OF_A_KEY)))
     if is_encrypted and has_password:
         return f"{file}: is encrypted, and rdkafka.{KEY_PASSWORD} is not its password"
     if is_encrypted:

@@ -26,6 +26,7 @@ DATA = Path(__file__).parents[1] / "data"
 CAPTURES, LOGS = DATA / "captures", DATA / "debuglog"
 NOBODY = Identity(entity_id="x", system_name="", asterisk_version="", hostname="vm")
 GOOD = "[kafka]\nbrokers = k1:9092\ntopic = events\n[manager]\nhost = 127.0.0.1\nsecret = hush\n"
+EVENTLOG = "[general]\nsource = eventlog\n[kafka]\nbrokers = k1:9092\n"
 EVENT = b"Event: Hangup\r\nPrivilege: call,all\r\nTimestamp: 1795426158.220602\r\nCause: 16\r\n\r\n"
 
 
@@ -98,7 +99,7 @@ def test_check_finds_what_only_librdkafka_knows_to_be_wrong(
 ) -> None:
     configuration.write_text(GOOD + "[kafka]\nrdkafka.linger.msec = 5\n")
     assert main(["check", "-c", str(configuration)]) == os.EX_CONFIG
-    assert f"{configuration}:8: rdkafka.linger.msec" in capsys.readouterr().err
+    assert f"{configuration}:8: [kafka] rdkafka.linger.msec: " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -119,7 +120,7 @@ def test_check_says_what_an_event_log_lacks(
     if log is not None:
         (tmp_path / "full").write_bytes(log)
     configuration = tmp_path / "ami_kafka.conf"
-    configuration.write_text(f"[general]\nsource = eventlog\n[eventlog]\npath = {tmp_path}/full\n")
+    configuration.write_text(f"{EVENTLOG}[eventlog]\npath = {tmp_path}/full\n")
     assert main(["check", "-c", str(configuration)]) == 0
     out = capsys.readouterr().out
     assert ("note: " in out) == bool(remark)
@@ -402,7 +403,7 @@ def test_a_log_whose_name_is_not_utf_8_is_named_all_the_same(
     (tmp_path / os.fsdecode(b"pbx\xff")).mkdir()
     (tmp_path / os.fsdecode(b"pbx\xff") / "full").touch()
     path = tmp_path / "ami_kafka.conf"
-    path.write_text(f"[general]\nsource = eventlog\n[eventlog]\npath = {tmp_path}/*/full\n")
+    path.write_text(f"{EVENTLOG}[eventlog]\npath = {tmp_path}/*/full\n")
     assert main(["check", "-c", str(path)]) == 0
     assert f"{tmp_path}/pbx\\udcff/full: has no events at its end" in capsys.readouterr().out
 
