@@ -34,7 +34,7 @@ from amikafka_tail.kafka.producer import libraries
 from amikafka_tail.model import speedups
 from amikafka_tail.model.advice import CONFIGURATION
 from amikafka_tail.model.counters import Counters
-from amikafka_tail.model.errors import AmikafkaError, InputError
+from amikafka_tail.model.errors import AmikafkaError, ConfigError, InputError, Problem
 from amikafka_tail.model.humanize import counted, size
 from amikafka_tail.model.replayable_source import Reader, ReplayableSource
 from amikafka_tail.model.suggestions import unknown
@@ -57,7 +57,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code: int = options.command(options)
         sys.stdout.flush()
     except AmikafkaError as error:
-        lines = str(error).splitlines()
+        parts = error.problems if isinstance(error, ConfigError) else (error,)
+        lines = [
+            f"note: {part}" if isinstance(part, Problem) and part.is_warning else str(part) for part in parts
+        ]
+        lines = [line for each in lines for line in each.splitlines()]
         for line in lines[:MOST_LINES]:
             logs.complain(line)
         if len(lines) > MOST_LINES:

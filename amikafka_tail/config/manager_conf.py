@@ -63,15 +63,11 @@ def find_user(document: Document, username: str) -> ManagerUser:
     )
 
 
-def obstacles(document: Document, path: Path) -> list[Problem]:
-    """Return why nobody can log in as the file is now. `path` is the file's.
+def obstacles(document: Document, path: Path) -> Iterator[Problem]:
+    """Yield why nobody can log in as the file is now. `path` is the file's.
 
-    They are warnings: an Asterisk that runs may still have an earlier file, and amikafka logs in with that.
+    An Asterisk that runs may still have an earlier file, and the daemon logs in with that.
     """
-    return [replace(each, is_warning=True) for each in _obstacles(document, path)]
-
-
-def _obstacles(document: Document, path: Path) -> Iterator[Problem]:
     if not document.sections and all(each.line is None for each in document.problems):
         return  # not there, or nothing that this user may read
     cost = "Asterisk reads no further in this file"
@@ -80,7 +76,7 @@ def _obstacles(document: Document, path: Path) -> Iterator[Problem]:
     # A pattern without a file is among the warnings, as amikafka itself works all the same.
     missing = [each for each in document.warnings if each.message.endswith("there is no such file")]
     for each in (*document.errors, *missing):
-        yield replace(each, message=f"{each.message}: {cost}")
+        yield replace(each, message=f"{each.message}: {cost}", is_warning=False)
     lines = document.first(GENERAL)
     enabled = next((line for line in reversed(lines) if line.is_named("enabled")), None)
     advice = f"nobody can log in. Set enabled = yes in the first [{GENERAL}], {RELOAD}"

@@ -94,7 +94,7 @@ def closed(user: ServiceUser, files: Sequence[Path]) -> dict[Path, str]:
     """Return for each file that a user cannot read why. Only root may ask."""
     found = {}
     for file in _refused(user, _TEST, files):
-        on_the_way = [*reversed(file.parents), *reversed(file.resolve().parents)]
+        on_the_way = [*reversed(file.absolute().parents), *reversed(file.resolve().parents)]
         way = next(iter(_refused(user, _TEST_WAY, on_the_way)), None)
         found[file] = closed_to(user.name, file) if way is None else _closed_way(user.name, way)
     return found
@@ -110,7 +110,7 @@ def _refused(user: ServiceUser, script: str, paths: Iterable[Path]) -> list[Path
     """Return the paths that a test says no to when the user makes it."""
     paths = list(dict.fromkeys(paths))
     tested = subprocess.run(
-        ["/bin/sh", "-c", script, "sh", *paths],
+        ["/bin/sh", "-c", script, "sh", *(path.absolute() for path in paths)],
         user=user.uid,
         group=user.gid,
         extra_groups=list(user.groups),

@@ -137,7 +137,8 @@ def _checked(loader: _Loader, need_source: bool, inspection: Inspection | None =
     settings = loader.settings(need_source=need_source, inspection=inspection)
     if loader.problems or settings is None:
         # In the order of the files that they are about, and in each from top to bottom.
-        problems = list(dict.fromkeys([*loader.problems, *loader.warnings, *loader.remarks]))
+        remarks = [dataclasses.replace(remark, is_warning=True) for remark in loader.remarks]
+        problems = list(dict.fromkeys([*loader.problems, *loader.warnings, *remarks]))
         order = list(dict.fromkeys(problem.file for problem in problems))
         raise ConfigError(
             sorted(problems, key=lambda problem: (order.index(problem.file), problem.line or 0))
@@ -395,7 +396,7 @@ class _Loader:
         document = self._document(file.name, is_needed=not has_secret)
         user = manager_conf.find_user(document, username)
         if "host" not in said:
-            self._obstacles = manager_conf.obstacles(document, file)
+            self._obstacles += manager_conf.obstacles(document, file)
         if not has_secret and user.secret is None:
             self.problems += document.errors
             self.problems.append(

@@ -22,7 +22,7 @@ from amikafka_tail.delivery import checking
 from amikafka_tail.intake import build_source
 from amikafka_tail.kafka.cluster import Cluster
 from amikafka_tail.model.advice import for_configuration
-from amikafka_tail.model.errors import AmikafkaError, ConfigError, NotRunning
+from amikafka_tail.model.errors import AmikafkaError, ConfigError, NotRunning, Problem
 from amikafka_tail.model.live_source import LiveSource
 from amikafka_tail.plugins import loader
 from amikafka_tail.plugins.registry import Registry
@@ -75,7 +75,8 @@ def findings(options: argparse.Namespace) -> Iterator[Finding]:
     except AmikafkaError as error:
         parts = error.problems if isinstance(error, ConfigError) else (error,)
         for problem in parts:
-            yield Finding(level="error", part=PART, text=str(problem))
+            is_note = isinstance(problem, Problem) and problem.is_warning
+            yield Finding(level="note" if is_note else "error", part=PART, text=str(problem))
         yield Finding(
             level="note",
             part=PART,
