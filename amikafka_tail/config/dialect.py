@@ -359,7 +359,7 @@ def _comment(line: str) -> tuple[str, bool]:
     """Return what stands behind the first `;` that begins a comment, and whether that `;` follows a value at
     once. A block comment is none.
     """
-    found = re.search(r"(?<!\\);(?!--(?!-))(.*)", line)
+    found = re.search(r"(?<!\\)(?<!--);(?!--(?!-))(.*)", line)
     if found is None:
         return "", False
     return found[1].strip(_BLANKS), not line[: found.start()].endswith(tuple(_BLANKS))
