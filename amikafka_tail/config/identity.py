@@ -12,8 +12,8 @@ from amikafka_tail.model.errors import Problem
 from amikafka_tail.model.identity import Identity
 
 UNKNOWN_VERSION = "unknown"
-# What sscanf reads as %2x: blanks, then at most two characters, a sign among them.
-_TWO_DIGITS = r"[ \t\n\v\f\r]*([0-9A-Fa-f]{1,2}|[+-][0-9A-Fa-f])"
+# What sscanf reads as %2x: blanks, then at most two characters, a sign or a 0x without digits among them.
+_TWO_DIGITS = r"[ \t\n\v\f\r]*([0-9A-Fa-f]{1,2}|[+-][0-9A-Fa-f]|0[xX])"
 _ENTITY_ID = re.compile(":".join([_TWO_DIGITS] * 6), re.ASCII)
 
 
@@ -49,7 +49,7 @@ def normalized_entity_id(text: str) -> str | None:
     main/utils.c): `0:50:56:A:B:C` is `00:50:56:0a:0b:0c`, and what follows the sixth number is ignored.
     """
     found = _ENTITY_ID.match(text)
-    return found and ":".join(f"{int(each, 16) & 0xFF:02x}" for each in found.groups())
+    return found and ":".join(f"{int(each.rstrip('xX'), 16) & 0xFF:02x}" for each in found.groups())
 
 
 def of_asterisk_conf(document: Document, hostname: str) -> LocalFacts:

@@ -1,5 +1,6 @@
 """What a running Asterisk 22.10.1 made of files is what the parser makes of them."""
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,9 @@ def messages(problems: list[Problem], directory: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("case", GENERATED, ids=range(len(GENERATED)))
-def test_generated_files_are_read_as_the_real_asterisk_read_them(case: dict[str, Any], tmp_path: Path) -> None:
+def test_generated_files_are_read_as_the_real_asterisk_read_them(
+    case: dict[str, Any], tmp_path: Path
+) -> None:
     (tmp_path / "d").mkdir()
     for name, text in case["files"].items():
         (tmp_path / name).write_bytes(text.encode("latin-1"))
@@ -58,9 +61,7 @@ def test_the_outer_file_goes_on_in_its_own_section(tmp_path: Path) -> None:
 
 
 def test_a_second_include_begins_in_the_section_that_the_first_one_ended_in(tmp_path: Path) -> None:
-    document = load(
-        tmp_path, main="[a]\n#include one.conf\n#include two.conf\n", one="[b]\n", two="x = 1\n"
-    )
+    document = load(tmp_path, main="[a]\n#include one.conf\n#include two.conf\n", one="[b]\n", two="x = 1\n")
     assert values(document) == [["a", []], ["b", [["x", "1"]]]]
 
 
@@ -88,7 +89,9 @@ def test_what_follows_an_error_is_read_for_what_else_is_wrong(tmp_path: Path) ->
     assert messages(document.warnings, tmp_path) == ['main.conf:2: [a]: no "=" in this line']
 
 
-@pytest.mark.parametrize("line", ["no equals", "= no name", "#exec /bin/true", "#what x", "#include", "x" * 8200])
+@pytest.mark.parametrize(
+    "line", ["no equals", "= no name", "#exec /bin/true", "#what x", "#include", "x" * 8200]
+)
 def test_a_line_that_asterisk_skips_is_a_warning(tmp_path: Path, line: str) -> None:
     document = load(tmp_path, main=f"[a]\n{line}\nx = 1\n")
     assert document.is_taken_up
@@ -118,11 +121,11 @@ def test_a_pattern_that_no_file_matches_makes_asterisk_give_the_file_up(tmp_path
 @pytest.mark.parametrize(("deep", "is_taken_up"), [(10, True), (11, True), (0, True)])
 def test_includes_may_nest_ten_deep(tmp_path: Path, deep: int, is_taken_up: bool) -> None:
     names = ["main", *(f"n{number}" for number in range(deep))]
-    texts = {name: f"[{name}]\n#include {after}.conf\n" for name, after in zip(names, names[1:], strict=False)}
+    texts = {name: f"[{name}]\n#include {after}.conf\n" for name, after in itertools.pairwise(names)}
     document = load(tmp_path, **texts, **{names[-1]: f"[{names[-1]}]\n"})
     assert document.is_taken_up == is_taken_up
     assert (len(document.errors) == 1) == (deep > 10)
-    assert [section.name for section in document.sections] == names[: 11]
+    assert [section.name for section in document.sections] == names[:11]
 
 
 def test_names_of_sections_and_options_compare_without_regard_to_case(tmp_path: Path) -> None:
@@ -202,7 +205,9 @@ def test_an_end_of_a_comment_too_many_is_told_at_its_line(tmp_path: Path) -> Non
 
 
 def test_a_comment_may_go_on_in_the_next_file_of_a_pattern(tmp_path: Path) -> None:
-    document = load(tmp_path, main="[a]\n#include p*.conf\nz = 3\n", p1="x = 1\n;-- \n", p2="y = 2\n--; v = 4\n")
+    document = load(
+        tmp_path, main="[a]\n#include p*.conf\nz = 3\n", p1="x = 1\n;-- \n", p2="y = 2\n--; v = 4\n"
+    )
     assert values(document) == [["a", [["x", "1"], ["v", "4"], ["z", "3"]]]]
 
 
