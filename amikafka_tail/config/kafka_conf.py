@@ -153,7 +153,7 @@ class KafkaProperties:
     files: dict[Path, Problem] = field(default_factory=dict)
     """The files that are named, and where: as a problem without a message."""
     names_brokers: bool = False
-    """Whether a line, or a connection with its default, says where Kafka is."""
+    """Whether a line says where Kafka is."""
 
 
 class Part(NamedTuple):
@@ -171,9 +171,9 @@ def connection_of(
     As res_kafka has it, the lines of a connection that is there twice add up.
     """
     sections = [section for section in document.sections if fold(section.get("type") or "") == "connection"]
-    found = [section for section in document.named(name) if any(section is each for each in sections)]
-    if not found:
-        if document.named(name):
+    found = document.named(name)
+    if not any(section is each for section in found for each in sections):
+        if found:
             message = f'[{name}] of {file} has no "type = connection"'
         else:
             message = f'there is no connection "{name}" in {file}: ' + (
@@ -237,7 +237,7 @@ def properties(
         origins={name: f"{place.file}:{place.line}: {place.key}" for name, place in places.items()},
         places=places,
         files={**reading.files, **{file: place for file, place in files.items() if file.is_absolute()}},
-        names_brokers=len(parts) > 1 or reading.names_brokers,
+        names_brokers=reading.names_brokers,
     )
 
 

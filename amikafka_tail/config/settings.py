@@ -187,7 +187,7 @@ class _Loader:
         self._note_identity(general)
         disabled_by = _disabled_by(general, kafka)
         if inspection is not None:
-            if not properties.names_brokers and not disabled_by:
+            if not disabled_by and not properties.names_brokers and self._connection_line() is None:
                 self.problems.append(self._no_kafka())
             self.warnings += self._obstacles
             self.problems += inspection.unreadable(self._path, self._files)
@@ -344,9 +344,7 @@ class _Loader:
         own = [line for line in lines if any(line.is_named(name) for name in KAFKA_OWN)]
         kafka = bind(KafkaSettings, own, "kafka", self.problems)
         direct = [line for line in lines if line not in own]
-        connection = next(
-            (line for line in reversed(own) if line.is_named("connection") and line.value), None
-        )
+        connection = self._connection_line()
         parts = [Part("kafka", direct)]
         if connection is not None:
             parts = [*self._connection(connection), *parts]
@@ -364,6 +362,10 @@ class _Loader:
             if kafka is not None and line.is_named("topic") and line.value == kafka.topic and kafka.odd_topic:
                 self.remarks.append(dataclasses.replace(problem(line, "kafka", kafka.odd_topic), key=None))
         return kafka, properties
+
+    def _connection_line(self) -> Line | None:
+        lines = reversed(self._section("kafka"))
+        return next((line for line in lines if line.is_named("connection") and line.value), None)
 
     def _connection(self, line: Line) -> list[Part]:
         """Return what kafka.conf says of the connection that a line names; nothing where that is wrong."""
