@@ -1,0 +1,128 @@
+"""The same scenario on every version of Asterisk that a distribution has; see versions.py.
+
+What the tests find is the table in docs/compatibility.md: `make compatibility` writes it anew.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+from ami import line_value
+from asterisk import Asterisk
+from chroot import SUITES, Suite, asterisk_root, package_version
+from compatibility import Table
+from conftest import or_skip
+from expected import name_of
+from kafka import Kafka
+from versions import ESCAPE, KINDS, LOGS, NOT_UTF8, SESSIONS, WAYS, Scenario
+
+pytestmark = pytest.mark.timeout(1800)  # a chroot may have to be made
+
+
+@pytest.fixture(scope="module", params=SUITES, ids=[f"asterisk-{suite.asterisk}" for suite in SUITES])
+def suite(request: pytest.FixtureRequest) -> Suite:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def scenario(suite: Suite, broker: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scenario]:
+    """All that happened on one version of Asterisk."""
+    root = or_skip(lambda: asterisk_root(suite), required=suite.required)
+    broker.start()
+    begin = time.monotonic()
+    asterisk = Asterisk(root, f"versions-{os.getpid()}")
+    made = Scenario(asterisk, broker, tmp_path_factory.mktemp(suite.name))
+    try:
+        made.run(f"versions-{suite.name}")
+        seconds = time.monotonic() - begin
+        print(f"\nAsterisk {asterisk.origin.asterisk_version} took {seconds:.0f} s", file=sys.__stderr__)
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture(scope="module")
+def table(scenario: Scenario, suite: Suite) -> Iterator[Table]:
+    """The column of this version in docs/compatibility.md."""
+    made = Table(suite.title, package_version(scenario.asterisk.root))
+    yield made
+    # "18.10.0~dfsg+~cs6.10.40431411", as Debian builds it
+    made.record(re.match(r"[\d.]+\d", scenario.asterisk.origin.asterisk_version)[0])
+
+
+def test_it_is_the_version_that_the_suite_is_known_for(scenario: Scenario, suite: Suite, table: Table):
+    assert scenario.asterisk.origin.asterisk_version.startswith(f"{suite.asterisk}.")
+    with socket.create_connection((scenario.asterisk.host, scenario.asterisk.port), timeout=10) as session:
+        banner = session.recv(200)
+    table["protocol"] = re.fullmatch(rb"Asterisk Call Manager/([\d.]+)\r\n", banner)[1].decode()
+
+
+@pytest.mark.parametrize("feature", KINDS)
+def test_every_event_is_in_kafka_once(scenario: Scenario, table: Table, feature: str):
+    names = {name_of(event) for event in scenario.parts["plain"].seen}
+    assert names >= set(KINDS[feature])
+    assert scenario.difference("plain", "plain") == ""
+    table[feature] = "yes"
+
+
+def test_the_order_is_that_of_the_session(scenario: Scenario, table: Table):
+    for way in SESSIONS:
+        assert scenario.order_difference("plain", way) == ""
+    table["order"] = "yes"
+
+
+def test_odd_values_arrive_as_asterisk_sent_them(scenario: Scenario, table: Table):
+    events = [event for event in scenario.parts["plain"].seen if b"\r\nUserEvent: Odd" in event]
+    assert len(events) == 22
+    for name, value in (*NOT_UTF8, ESCAPE):
+        assert any(b"\r\n%s: %s\r\n" % (name.encode(), value) in event for event in events)
+    for way in ("plain", "md5"):
+        assert scenario.difference("plain", way) == ""
+    table["odd"] = "yes"
+
+
+def test_a_login_by_challenge(scenario: Scenario, table: Table):
+    challenged = [event for event in scenario.logins if name_of(event) == "ChallengeSent"]
+    assert challenged
+    assert scenario.difference("plain", "md5") == ""
+    table["md5"] = "yes"
+
+
+def test_tls(scenario: Scenario, table: Table):
+    assert scenario.difference("plain", "tls") == ""
+    table["tls"] = "yes"
+
+
+def test_filters_that_asterisk_is_asked_for(scenario: Scenario, table: Table):
+    assert len(scenario.parts["plain"].events("pushed")) < 0.7 * len(scenario.parts["plain"].seen)
+    assert scenario.difference("plain", "pushed") == ""
+    said = re.search(r"[Aa]sterisk filters by (\d of \d) eventfilter lines", scenario.log_of("pushed"))
+    table["push"] = f"{said[1]} lines"
+
+
+def test_a_restart_of_asterisk(scenario: Scenario, table: Table):
+    for way in SESSIONS:
+        assert scenario.difference("restarted", way) == ""
+        assert "there was no connection" in scenario.log_of(way)
+    for way in LOGS:
+        assert scenario.difference("restarted", way) == ""
+    table["restart"] = "yes"
+
+
+def test_manager_debug(scenario: Scenario, table: Table):
+    assert all(line_value(event, "SequenceNumber") for event in scenario.parts["debug"].seen)
+    for way in SESSIONS:
+        assert scenario.difference("debug", way) == ""
+    table["debug"] = "yes"
+
+
+@pytest.mark.parametrize("way", LOGS)
+def test_the_debug_log_gives_the_same_messages(scenario: Scenario, table: Table, way: str):
+    assert scenario.difference("debug", way) == ""
+    table[way.replace(" ", "_")] = "yes"
