@@ -6,7 +6,7 @@ PIP = $(BIN)/pip install --quiet --disable-pip-version-check
 SPEEDUPS = plugins/amikafka-speedups
 PLUGINS = $(filter-out $(SPEEDUPS),$(wildcard plugins/*))
 
-.PHONY: demo test docs e2e faults fuzz mutants sanitize bench deb apt-repo release lint format clean
+.PHONY: demo test docs e2e compatibility faults fuzz mutants sanitize bench deb apt-repo release lint format clean
 
 $(BIN)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -42,10 +42,15 @@ $(BIN)/.docs: $(BIN)/.plugins
 
 docs: $(BIN)/.docs  ## docs/configuration.md anew, and the site, into build/site; a link to nowhere is an error
 	$(BIN)/python docs/generate_reference.py
+	$(BIN)/python docs/generate_compatibility.py --check
 	$(BIN)/mkdocs build
 
 e2e: $(BIN)/.plugins  ## the real Asterisk and the real Kafka: see tests/e2e/README.md
 	$(BIN)/pytest -rfEs -o timeout_func_only=true --numprocesses 2 --dist loadfile tests/e2e
+
+compatibility: $(BIN)/.plugins  ## docs/compatibility.md anew: every version of Asterisk that can be had
+	AMIKAFKA_E2E_RECORD=yes $(BIN)/pytest -rfEs -o timeout_func_only=true tests/e2e/test_versions.py
+	$(BIN)/python docs/generate_compatibility.py
 
 SEED ?= 1
 MINUTES ?= 10

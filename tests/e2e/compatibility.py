@@ -20,12 +20,12 @@ FEATURES = {
     "push": "`push_filters = yes`",
     "restart": "Restart of Asterisk",
     "debug": "Manager debug",
+    "numbers": "SequenceNumber tells no loss where there is none",
     "marker": "Marker of an event in the debug log",
     "text_log": "`source = eventlog`, text",
     "json_log": "`source = eventlog`, `[json]`",
     "escape": "ESC in a value, in the debug log",
     "bytes": "Bytes that are not UTF-8, in the debug log",
-    "empty_line": "An empty line too many after some TestEvents",
 }
 """Each feature with its words in the table."""
 
