@@ -1,6 +1,6 @@
 """Writes docs/compatibility.md out of what the tests found, docs/compatibility.json.
 
-`make compatibility` makes both anew. `--check` writes nothing, and fails where the page is not of the results.
+`make compatibility` makes both anew. `--check` writes nothing, and fails where the page is stale.
 """
 
 from __future__ import annotations

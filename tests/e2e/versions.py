@@ -220,10 +220,10 @@ class Scenario:
         return ""
 
     def order_difference(self, name: str, way: str) -> str:
-        """Return where the order of the messages is not that of the session or the log that they are from.
+        """Return where messages are not in the order of the session or the log that they are from.
 
-        Empty if it is. From Asterisk 22.11 on each session has a queue of its own, so the order of the witness
-        says nothing.
+        Empty if it is. From Asterisk 22.11 on each session has a queue of its own, so the order of the
+        witness says nothing.
         """
         part = self.parts[name]
         if way in part.late:
