@@ -94,7 +94,10 @@ def asterisk_root(suite: Suite = SID) -> Path:
     root = cache() / suite.name
     with alone(suite.name):
         if not _usable(root):
-            _make(root, suite)
+            try:
+                _make(root, suite)
+            except Unavailable as error:
+                raise Unavailable(f"no Asterisk {suite.asterisk} from {suite.title}: {error}") from error
     return root
 
 

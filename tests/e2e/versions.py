@@ -188,9 +188,13 @@ class Scenario:
         """Return what stands in the log that the daemon of a way reads."""
         return (self.asterisk.directory / "log" / WAYS[way].log).read_bytes()
 
+    def journal_of(self, way: str) -> bytes:
+        """Return all that Asterisk sent the session of a way."""
+        return self._of[way].journal()
+
     def session_of(self, way: str) -> list[bytes]:
         """Return the events that Asterisk sent the session of a way, in their order."""
-        blocks = (block.lstrip(b"\r\n") for block in self._of[way].journal().split(b"\r\n\r\n"))
+        blocks = (block.lstrip(b"\r\n") for block in self.journal_of(way).split(b"\r\n\r\n"))
         return [block for block in blocks if block.startswith(b"Event: ")]
 
     def difference(self, name: str, way: str, left_out: Callable[[bytes], bool] = lambda _: False) -> str:
