@@ -49,8 +49,8 @@ e2e: $(BIN)/.plugins  ## the real Asterisk and the real Kafka: see tests/e2e/REA
 	$(BIN)/pytest -rfEs -o timeout_func_only=true --numprocesses 2 --dist loadfile tests/e2e
 
 compatibility: $(BIN)/.plugins  ## docs/compatibility.md anew: every version of Asterisk that can be had
-	AMIKAFKA_E2E_RECORD=yes $(BIN)/pytest -rfEs -o timeout_func_only=true tests/e2e/test_versions.py
-	$(BIN)/python docs/generate_compatibility.py
+	AMIKAFKA_E2E_RECORD=yes $(BIN)/pytest -rfEs -o timeout_func_only=true tests/e2e/test_versions.py; \
+		failed=$$?; $(BIN)/python docs/generate_compatibility.py && exit $$failed
 
 SEED ?= 1
 MINUTES ?= 10
