@@ -16,13 +16,43 @@ EXTENSIONS = ("100", "200", "300", "400", "410", "500", "600", "710")
 MARKER = b"E2eMarker"
 
 
+class Events:
+    """Collects the events of a stream, as bytes without the empty line at their end.
+
+    Some, such as ConfBridge's TestEvents, end with an empty line too many: that one is theirs.
+    """
+
+    def __init__(self) -> None:
+        self.found: list[bytes] = []
+        self._after_event = False
+
+    def take(self, block: bytes) -> bytes:
+        """Take what stands before the next empty line; return it without what belongs to the event before."""
+        rest = block.lstrip(b"\r\n")
+        if self._after_event and self.found:
+            self.found[-1] += block[: len(block) - len(rest)]
+        self._after_event = rest.startswith(b"Event: ")
+        if self._after_event:
+            self.found.append(rest)
+        return rest
+
+
+def events_in(stream: bytes) -> list[bytes]:
+    """Return the events of a stream that are whole."""
+    events = Events()
+    for block in stream.split(b"\r\n\r\n")[:-1]:
+        events.take(block)
+    return events.found
+
+
 class Session:
     """One AMI connection. A thread reads it all: events into `events`, answers by their ActionID."""
 
     def __init__(
         self, port: int, user: str, secret: str, *, events: str = "off", host: str = "127.0.0.1"
     ) -> None:
-        self.events: list[bytes] = []
+        self._collected = Events()
+        self.events = self._collected.found
         self.closed = threading.Event()
         self._answers: dict[str, dict[str, str]] = {}
         self._ids = itertools.count(1)
@@ -86,18 +116,8 @@ class Session:
                 self.closed.set()
                 return
             *blocks, held = (held + data).split(b"\r\n\r\n")
-            for whole in blocks:
-                block = whole.lstrip(b"\r\n")
-                # Some events, such as ConfBridge's TestEvents, end with an empty line too many.
-                if self.events and (block.startswith(b"Event: ") or not block):
-                    self.events[-1] += whole[: len(whole) - len(block)] + (b"" if block else b"\r\n\r\n")
-                if b"\r\nPrivilege: " in block[: block.find(b"\r\n") + 13] and block.startswith(b"Event: "):
-                    self.events.append(block)
-                    continue
-                if b"ActionID: " not in block:
-                    # An empty line inside a value.
-                    if self.events and block:
-                        self.events[-1] += b"\r\n\r\n" + whole
+            for block in map(self._collected.take, blocks):
+                if block.startswith(b"Event: ") or b"ActionID: " not in block:
                     continue
                 lines = (line.partition(": ") for line in block.decode("utf-8", "replace").split("\r\n"))
                 answer = {name: value for name, _, value in lines}

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 import pytest
-from ami import Driver, Flood, numbers_in
+from ami import Driver, Flood, events_in, numbers_in
 from asterisk import Asterisk
 from conftest import Daemons
 from flow import between, numbers, wait_for_marker, wait_for_numbers, wait_until_connected
@@ -123,8 +123,7 @@ class Reading:
         self.connection.socket.send(self.connection.ping)
         self._thread.join(30)
         assert not self._thread.is_alive()
-        blocks = (block.lstrip(b"\r\n") for block in self.data.split(b"\r\n\r\n"))
-        return [block for block in blocks if block.startswith(b"Event: ")]
+        return events_in(self.data)
 
     def _read(self) -> None:
         while b"ActionID: amikafka-ping\r\n" not in self.data[-2000:]:

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ami import Driver, Witness, line_value, marker_of
+from ami import Driver, Witness, events_in, line_value, marker_of
 from asterisk import Asterisk
 from chroot import Suite
 from conftest import Daemons
@@ -194,8 +194,7 @@ class Scenario:
 
     def session_of(self, way: str) -> list[bytes]:
         """Return the events that Asterisk sent the session of a way, in their order."""
-        blocks = (block.lstrip(b"\r\n") for block in self.journal_of(way).split(b"\r\n\r\n"))
-        return [block for block in blocks if block.startswith(b"Event: ")]
+        return events_in(self.journal_of(way))
 
     def difference(self, name: str, way: str, left_out: Callable[[bytes], bool] = lambda _: False) -> str:
         """Return the first difference between what was seen in a part and what Kafka holds; empty if none.
@@ -295,7 +294,7 @@ class Scenario:
             if way in self._late:
                 continue
             try:
-                wait_until_connected(self._of[way], driver, self._readers[way], 20)
+                wait_until_connected(self._of[way], driver, self._readers[way], 40)
             except TimeoutError as error:
                 self._late[way] = str(error)
 
@@ -328,7 +327,7 @@ class Scenario:
                 continue
             reader = self._readers[way]
             try:
-                wait_for_marker(reader, end, 20)
+                wait_for_marker(reader, end, 60)
             except TimeoutError as error:
                 part.late[way] = str(error)
                 continue
