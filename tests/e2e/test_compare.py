@@ -192,7 +192,7 @@ def test_the_right_to_read_two_topics_is_enough(tmp_path: Path, guarded: Kafka):
     since = ("--module-topic", "events", "--since", "10m", "--for", "0")
     code, found = compared(configuration("nobody"), *since)
     assert code == os.EX_UNAVAILABLE
-    assert 'there is no topic "events"' in found["stderr"]
+    assert 'topic "events" does not exist' in found["stderr"]
     admin = guarded.admin()
 
     def allow(operation: AclOperation, topic: str) -> None:
