@@ -19,21 +19,28 @@ MARKER = b"E2eMarker"
 class Events:
     """Collects the events of a stream, as bytes without the empty line at their end.
 
-    Some, such as ConfBridge's TestEvents, end with an empty line too many: that one is theirs.
+    Some, such as ConfBridge's TestEvents, end with an empty line too many, and some have one inside a value:
+    both belong to the event. A block begins an event where its second line is `Privilege:`.
     """
 
     def __init__(self) -> None:
         self.found: list[bytes] = []
-        self._after_event = False
+        self._in_event = False
 
     def take(self, block: bytes) -> bytes:
         """Take what stands before the next empty line; return it without what belongs to the event before."""
         rest = block.lstrip(b"\r\n")
-        if self._after_event and self.found:
+        first, _, second = rest.partition(b"\r\n")
+        begins = first.startswith(b"Event: ") and second.startswith(b"Privilege: ")
+        is_ours = rest.startswith(b"Response: ") or b"ActionID: " in rest
+        if self._in_event and begins:
             self.found[-1] += block[: len(block) - len(rest)]
-        self._after_event = rest.startswith(b"Event: ")
-        if self._after_event:
+        elif self._in_event and not is_ours:
+            self.found[-1] += b"\r\n\r\n" + block if rest else block + b"\r\n\r\n"
+            return b""
+        if begins:
             self.found.append(rest)
+        self._in_event = begins
         return rest
 
 
