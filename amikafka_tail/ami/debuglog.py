@@ -22,12 +22,12 @@ from typing import NamedTuple
 
 from amikafka_tail.ami.found import Found, passed_over
 from amikafka_tail.ami.framing import END, MAX_BLOCK
-from amikafka_tail.ami.log_dumps import NOT_EVENTS, Dump, LfDump
+from amikafka_tail.ami.log_dumps import FROM_ASTERISK, Dump, LfDump
 from amikafka_tail.ami.log_forms import Form, TextLog
 from amikafka_tail.ami.log_json import JsonLog
-from amikafka_tail.ami.log_lines import MARKER
+from amikafka_tail.ami.log_lines import MARKER, is_log_line
 from amikafka_tail.ami.log_text import EVENT
-from amikafka_tail.ami.log_wrappers import CRI, DOCKER, SYSLOG, WRAPPERS, Unwrap
+from amikafka_tail.ami.log_wrappers import CRI, DOCKER, SYSLOG, WRAPPERS, Unwrap, halves_of, hole_in
 
 __all__ = ["MARKER", "MAX_UNKNOWN", "Found", "LogFramer", "debug_headers", "passed_over", "system_name"]
 
@@ -111,7 +111,7 @@ class LogFramer:
         if isinstance(reader, (Dump, LfDump)) and (log := reader.log) is not None:
             # Its beginning is missing, and it had looked like a dump.
             self._position = reader.position
-            self._settle("log" if isinstance(reader, Dump) else "log-lf")
+            self._form, self._reader = "no-dump", None
             found += self.feed(log)
         return found
 
@@ -151,14 +151,15 @@ class LogFramer:
                 return "docker:"
             if CRI.match(line):
                 return "cri:"
-            if line.startswith(b"{") and (b'"logmsg"' in line or MARKER in line):
+            if line.startswith(b"{") and (b'"logmsg"' in line or (MARKER in line and is_final)):
                 return "json"
             if MARKER in line:
                 if (form := _form_at(data, begin, end, is_final=is_final)) is not None:
                     return form
-            elif line.startswith(b"[") or SYSLOG.match(line):
                 self._form = "no-dump"
-            elif self._form is None and line.startswith((EVENT, *NOT_EVENTS)):
+            elif is_log_line(line) or SYSLOG.match(line):
+                self._form = "no-dump"
+            elif self._form is None and line.startswith((EVENT, *FROM_ASTERISK)):
                 if line.endswith(b"\r\r"):
                     return "terminal:ami"
                 return "ami" if line.endswith(b"\r") else "ami-lf"
@@ -275,14 +276,19 @@ class Wrapped:
         taken: list[bytes] = []
         if self._read < len(self._raw):
             self._take(bytes(self._raw[self._read :]), taken, lost)
-        found = self._placed(self._framer.feed(b"".join(taken)))
+        # The end of the last line has not come, so it is no empty one either.
+        found = self._placed(self._framer.feed(b"".join(taken).removesuffix(b"\n")))
         return [*found, *self._placed(self._framer.rest()), *lost]
 
     def _take(self, line: bytes, taken: list[bytes], lost: list[Found]) -> None:
         at = self._begin + self._read
-        text, date, why_lost = self._unwrap(line)
-        if why_lost:
-            lost.append(Found(line, at, b"", torn=True, reason=why_lost))
+        if 0 in line:
+            text, date = hole_in(line), b""
+            lost += [Found(half, at, b"", torn=True) for half in halves_of(line)]
+        else:
+            text, date, why_lost = self._unwrap(line)
+            if why_lost:
+                lost.append(Found(line, at, b"", torn=True, reason=why_lost))
         self._segments.append(_Segment(self._inner_end, at, text, date))
         taken.append(text)
         self._inner_end += len(text)

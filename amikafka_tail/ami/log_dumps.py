@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 from amikafka_tail.ami.found import Found, passed_over
 from amikafka_tail.ami.framing import END, MAX_BLOCK, Framer
-from amikafka_tail.ami.log_lines import MARKER, MARKER_LINE
+from amikafka_tail.ami.log_lines import MARKER_LINE, is_log_line
 from amikafka_tail.ami.log_text import EVENT
 
-NOT_EVENTS = (b"Response: ", b"Asterisk Call Manager/", b"Action: ")
+FROM_ASTERISK = (b"Response: ", b"Asterisk Call Manager/")
+NOT_EVENTS = (*FROM_ASTERISK, b"Action: ")
 SHORT_HOLE = len(END + EVENT)
 """A run of NULs with fewer bytes cannot have swallowed the end of one event and the beginning of the next."""
 _HOLE = re.compile(rb"\0+")
@@ -40,7 +41,7 @@ class Dump:
         at = framer.first
         found = [passed_over(begin)] if was_passing_over and at > begin else []
         for index, block in enumerate(blocks):
-            if MARKER in block and _is_log(block):
+            if not block.startswith(EVENT) and _is_log(block):
                 self.position = at
                 self.log = END.join([*blocks[index:], framer.held_back])
                 return found
@@ -57,7 +58,13 @@ class Dump:
 
 
 def _is_log(block: bytes) -> bool:
-    """Tell whether a line before an event stands in a block: there it ends with LF, in a value with CRLF."""
+    """Tell whether a line of a log stands at the beginning of a block, or one before an event in it.
+
+    The latter ends with LF there, in a value with CRLF.
+    """
+    begin = block.lstrip(b"\r\n\0")
+    if begin.startswith(b"[") and is_log_line(begin.partition(b"\n")[0]):
+        return True
     return any(not match[1] for match in MARKER_LINE.finditer(block))
 
 
@@ -115,7 +122,7 @@ class LfDump:
                 continue
             block = b"\n".join(lines[begin:index])
             at = self.position
-            if MARKER in block and not self._passed_over and MARKER_LINE.search(block + b"\n"):
+            if not self._passed_over and not block.startswith(EVENT) and _is_log(block + b"\n"):
                 self.log = b"\n".join([*lines[begin:], self.held_back])
                 return
             self.position += len(block) + (index > begin) + len(line) + 1

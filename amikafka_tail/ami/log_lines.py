@@ -20,7 +20,7 @@ COLOURS = re.compile(rb"\r?\x1b\[[\d;?]*[A-Za-z]")
 _LEVEL = rb"[^\s\[\]]+\[\d+\]"
 _LOG_LINE = re.compile(
     rb"\[[^\n]*?\] +(?:" + _LEVEL + rb"|Asterisk |-- |== |> |<-)"
-    rb"|[A-Z]+\[\d+\](?:\[C-[0-9a-f]+\])?: "
+    rb"|[A-Z]+\[\d+\](?:\[C-[0-9a-f]+\])?:? "
     rb"|    -- |  == |    > |<-+ "
 )
 _JOINED_LINE = re.compile(rb"\[[^\[\]\n]*\d\d[^\[\]\n]*\] [A-Z]+\[\d+\](?:\[C-[0-9a-f]+\])?:? ")

@@ -15,6 +15,8 @@ from amikafka_tail.ami.log_lines import MARKER
 
 TEAR = b"\0"
 OTHER_SENDER = "of another host or program in the same file: a log file is of one Asterisk"
+LONG_HOLE = 64
+"""A run of NULs with as many bytes may have swallowed the end of one event and the beginning of the next."""
 _LONG_TEAR = TEAR * 512
 
 
@@ -91,7 +93,7 @@ def _without_escapes(text: bytes) -> bytes:
     marker_end, lf, event = rest.partition(b"#012")
     if not lf or b"#015#012" not in event:
         return before + marker + rest  # CR was taken away before: nothing tells an end from a value
-    body, end, behind = event.rpartition(b"#015#012#015#012")
+    body, end, behind = event.rpartition(b"#015#012#015")
     if end and not behind.replace(b"#012", b"").strip():
         event = body.replace(b"#015#012", b"\r\n")
         return before + marker + marker_end + b"\n" + _ESCAPE.sub(TEAR, event) + b"\r\n\r\n"
@@ -145,9 +147,18 @@ def terminal() -> Unwrap:
 
 
 def _tear(line: bytes) -> bytes:
-    if not line.strip():
-        return b""
-    return _LONG_TEAR if line.count(b"\0") >= len(_LONG_TEAR) else TEAR
+    return TEAR if line.strip() else b""
+
+
+def hole_in(line: bytes) -> bytes:
+    """Return what stands in place of a line with a hole in it: one that may have swallowed lines is long."""
+    return _LONG_TEAR if line.count(b"\0") >= LONG_HOLE else TEAR
+
+
+def halves_of(line: bytes) -> list[bytes]:
+    """Return what a hole left of events where a whole event is one line, as rsyslog writes it."""
+    halves = [half for half in re.split(rb"\0+", line) if b"#015#012" in half]
+    return halves if line.count(b"\0") >= LONG_HOLE else halves[:1]
 
 
 WRAPPERS: dict[str, Callable[[], Unwrap]] = {
