@@ -13,6 +13,9 @@ from amikafka_tail.ami.log_text import EVENT, MAX_LINE, scan
 _KEPT = 128
 """Bytes kept of what is passed over: the end of an event may be half there."""
 _PLAIN_MARKER = re.compile(rb"\[([^\]\n]*)\] [A-Z]+\[\d+\][^\n]* manager\.c[^\n]*")
+_USUAL_BEGINNING = re.compile(
+    rb"\n?\[([^\]\n]*)\] VERBOSE\[\d+\] manager\.c: <-- Examining AMI event(?: \(-?\d+\))?: -->\nEvent: "
+)
 _REST_OF_MARKER = re.compile(rb"(?: \(-?\d+\))?:(?: -->)?\n")
 
 
@@ -140,6 +143,13 @@ def _plain_event(block: bytes, at: int) -> Found | None:
 
     That is one with a second marker, a NUL, a line end without CR, or another line before it than a file has.
     """
+    usual = _USUAL_BEGINNING.match(block)
+    if usual is not None:
+        begin = usual.end() - len(EVENT)
+        raw = block[begin:]
+        if raw.find(MARKER) >= 0 or 0 in raw or raw.count(b"\n") != raw.count(b"\r\n"):
+            return None
+        return Found(raw, at + begin, usual[1])
     marked = block.find(MARKER)
     if marked < 0 or block.find(MARKER, marked + 1) >= 0:
         return None
@@ -150,6 +160,6 @@ def _plain_event(block: bytes, at: int) -> Found | None:
     if before is None:
         return None
     raw = block[rest.end() :]
-    if raw.count(b"\n") != raw.count(b"\r\n") or 0 in block:
+    if 0 in block or raw.count(b"\n") != raw.count(b"\r\n"):
         return None
     return Found(raw, at + rest.end(), before[1])
