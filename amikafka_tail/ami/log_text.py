@@ -104,7 +104,7 @@ class _Scanner:
                     return line, match.end()
             elif EVENT.startswith(ahead) and not self._is_final:
                 raise _Wait(keep)
-            elif is_of_log:
+            elif is_of_log or (not is_open and b"manager.c" in before):
                 return line, match.end()
         return None
 
