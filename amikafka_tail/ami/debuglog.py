@@ -147,11 +147,9 @@ class LogFramer:
         while (end := data.find(b"\n", begin)) >= 0 or (is_final and begin < len(data)):
             end = len(data) if end < 0 else end
             line = data[begin:end]
-            if DOCKER.match(line) and b'"log"' in line:
-                return "docker:"
-            if CRI.match(line):
-                return "cri:"
-            if line.startswith(b"{") and (b'"logmsg"' in line or (MARKER in line and is_final)):
+            if (form := _form_of_line(line, is_dump_possible=self._form is None)) is not None:
+                return form
+            if line.startswith(b"{") and MARKER in line and is_final:
                 return "json"
             if MARKER in line:
                 if (form := _form_at(data, begin, end, is_final=is_final)) is not None:
@@ -159,10 +157,6 @@ class LogFramer:
                 self._form = "no-dump"
             elif is_log_line(line) or SYSLOG.match(line):
                 self._form = "no-dump"
-            elif self._form is None and line.startswith((EVENT, *FROM_ASTERISK)):
-                if line.endswith(b"\r\r"):
-                    return "terminal:ami"
-                return "ami" if line.endswith(b"\r") else "ami-lf"
             begin = end + 1
         return "log" if MARKER in data and (is_final or len(data) > MAX_UNKNOWN) else None
 
@@ -176,6 +170,21 @@ class LogFramer:
         self._held = data[begin:]
 
 
+def _form_of_line(line: bytes, *, is_dump_possible: bool) -> str | None:
+    """Return the form that a line alone shows."""
+    if DOCKER.match(line) and b'"log"' in line:
+        return "docker:"
+    if CRI.match(line):
+        return "cri:"
+    if line.startswith(b"{") and b'"logmsg"' in line:
+        return "json"
+    if is_dump_possible and line.startswith((EVENT, *FROM_ASTERISK)):
+        if line.endswith(b"\r\r"):
+            return "terminal:ami"
+        return "ami" if line.endswith(b"\r") else "ami-lf"
+    return None
+
+
 def _form_at(data: bytes, begin: int, end: int, *, is_final: bool) -> str | None:
     """Return the form that the line of a marker and what comes behind it show, `None` for not yet."""
     line = data[begin:end]
@@ -183,23 +192,30 @@ def _form_at(data: bytes, begin: int, end: int, *, is_final: bool) -> str | None
     if second_end < 0 and not is_final:
         return None
     second = data[end + 1 : second_end if second_end >= 0 else len(data)]
-    is_prefixed = SYSLOG.match(line) is not None
-    if is_prefixed and b"#012" + EVENT in line:
-        return "syslog-escaped:"
-    if is_prefixed and (prefix := SYSLOG.match(second)) and second.startswith(EVENT, prefix.end()):
+    if SYSLOG.match(line) is not None and not second.startswith(EVENT):
+        if b"#012" + EVENT in line:
+            return "syslog-escaped:"
+        prefix = SYSLOG.match(second)
+        if prefix is None or not second.startswith(EVENT, prefix.end()):
+            return None
         return "syslog-cr:" if second.endswith(b"#015") else "syslog:"
     if not second.startswith(EVENT):
         return None
+    return _form_of_ends(line, second, data[end:], is_final=is_final)
+
+
+def _form_of_ends(line: bytes, second: bytes, behind: bytes, *, is_final: bool) -> str | None:
+    """Return the form of a text log, from how the line of a marker ends and the event's first line."""
     if not line.endswith(b"\r"):
         return "log" if second.endswith(b"\r") else "log-lf"
     if second.endswith(b"\r\r"):
         return "terminal:"
     # A value may look like a marker, and then CR LF comes behind it too. But then an LF ends the event.
-    after = data.find(END, end)
-    behind = data[after + len(END) : after + len(END) + 1] if after >= 0 else b""
-    if not behind and not is_final:
+    end = behind.find(END) + len(END)
+    following = behind[end : end + 1] if end >= len(END) else b""
+    if not following and not is_final:
         return None
-    return None if behind == b"\n" else "log-crlf"
+    return None if following == b"\n" else "log-crlf"
 
 
 def _reader(form: str, position: int, max_block: int) -> Form:

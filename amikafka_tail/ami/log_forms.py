@@ -150,14 +150,17 @@ def _plain_event(block: bytes, at: int) -> Found | None:
         if raw.find(MARKER) >= 0 or 0 in raw or raw.count(b"\n") != raw.count(b"\r\n"):
             return None
         return Found(raw, at + begin, usual[1])
+    return _event_behind_lines(block, at)
+
+
+def _event_behind_lines(block: bytes, at: int) -> Found | None:
+    """Return the event of a block in which other lines of the log come first, `None` as above."""
     marked = block.find(MARKER)
     if marked < 0 or block.find(MARKER, marked + 1) >= 0:
         return None
     rest = _REST_OF_MARKER.match(block, marked + len(MARKER))
-    if rest is None or not block.startswith(EVENT, rest.end()):
-        return None
     before = _PLAIN_MARKER.match(block, block.rfind(b"\n", 0, marked) + 1, marked)
-    if before is None:
+    if rest is None or before is None or not block.startswith(EVENT, rest.end()):
         return None
     raw = block[rest.end() :]
     if 0 in block or raw.count(b"\n") != raw.count(b"\r\n"):
