@@ -13,7 +13,7 @@ from typing import NamedTuple
 from amikafka_tail.ami.debuglog import debug_headers
 from amikafka_tail.ami.events import EVENT, PRIVILEGE, EventJoiner, Found, begins_event
 from amikafka_tail.ami.framing import END, MAX_BLOCK, Framer
-from amikafka_tail.ami.sequence import Sequence
+from amikafka_tail.ami.sequence import WINDOW, Sequence
 from amikafka_tail.intake.streams import Stream
 from amikafka_tail.journal.segment import CaptureTime
 from amikafka_tail.model import speedups
@@ -24,7 +24,7 @@ from amikafka_tail.model.replayable_source import NOWHERE, Chunk, FirstReadings,
 
 CHUNK = 32 * 1024
 SEQUENCE_NUMBER = b"\r\nSequenceNumber: "
-SEQUENCE_WINDOW = 256
+SEQUENCE_WINDOW = WINDOW
 """How far numbers may come out of their order, in events."""
 QUIET_MS = 50
 """How long nothing must come until an event is taken to be whole, on a connection that cuts events."""
@@ -366,7 +366,7 @@ class StreamReader:
         if number is None:
             return 0
         self._sequence.is_new(number, block)
-        missing = self._sequence.ended_gap()
+        missing = self._sequence.ended_gap(self._captured_ms(at))
         if missing and self._first_readings.is_first("missing", at):
             self._counters.gaps += missing
             log.warning(

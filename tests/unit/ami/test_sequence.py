@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from amikafka_tail.ami.sequence import WINDOW, Sequence
+from amikafka_tail.ami.sequence import LATE_MS, LATE_NUMBERS, WINDOW, Sequence
 
 
 def raw(number: int, run: int = 1) -> bytes:
@@ -49,6 +49,60 @@ def test_what_came_before_the_first_number_is_no_gap() -> None:
     new(sequence, *range(1000, 1010))
     sequence.flush()
     assert sequence.gaps == 0
+
+
+def test_an_event_that_comes_1306_numbers_late_is_no_loss() -> None:
+    sequence = Sequence()
+    order = [number for number in range(60_000) if number % 1000]
+    for late in range(0, 60_000, 1000):
+        order.insert(min(late + 1306, len(order)), late)
+    lost = 0
+    for place, number in enumerate(order):
+        assert sequence.is_new(number, raw(number))
+        lost += sequence.ended_gap(place // 30)
+    assert (lost, sequence.close(), sequence.duplicates, sequence.restarts) == (0, 0, 0, 0)
+
+
+def test_a_hole_is_told_after_seconds_however_few_numbers_follow() -> None:
+    sequence = Sequence()
+    told = []
+    for number in (1, 2, 5, 6, 9, 10, 11, 12, 13):
+        sequence.is_new(number, raw(number))
+        told.append(sequence.ended_gap(number * 1000))
+    assert told == [0, 0, 0, 0, 0, 0, 2, 0, 0]
+    for number in (14, 15, 16):
+        sequence.is_new(number, raw(number))
+        told.append(sequence.ended_gap(number * 1000))
+    assert sum(told) == 4
+    assert not sequence.has_holes
+
+
+def test_a_clock_that_is_set_back_puts_the_end_of_a_hole_off() -> None:
+    sequence = Sequence()
+    told = []
+    for number, now_ms in ((1, 90_000), (3, 91_000), (4, 1_000), (5, 5_000), (6, 6_000), (7, 6_100)):
+        sequence.is_new(number, raw(number))
+        told.append(sequence.ended_gap(now_ms))
+    assert told == [0, 0, 0, 0, 0, 1]
+
+
+def test_what_comes_after_it_was_given_up_is_published_and_counted_once() -> None:
+    sequence = Sequence()
+    new(sequence, 1, 3)
+    sequence.ended_gap(0)
+    new(sequence, 4)
+    sequence.ended_gap(LATE_MS)
+    assert new(sequence, 2) == [2]
+    sequence.flush()
+    assert sequence.gaps == 1
+
+
+def test_at_the_end_of_a_file_only_what_may_still_come_late_is_not_counted() -> None:
+    sequence = Sequence()
+    new(sequence, 1, *range(5, 5 + LATE_NUMBERS + 1))
+    assert sequence.close() == 3
+    new(sequence, 9000)
+    assert sequence.close() == 0
 
 
 def test_an_asterisk_that_starts_again_counts_from_the_beginning() -> None:

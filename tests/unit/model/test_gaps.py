@@ -367,8 +367,9 @@ def test_a_gap_that_cannot_be_published_takes_the_event_behind_it_nowhere(
 
 
 def test_what_is_missing_counts_once_however_often_it_is_read(
-    world: World, caplog: pytest.LogCaptureFixture
+    world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(reader_module, "SEQUENCE_WINDOW", 256)
     numbered = (
         b"Event: A\r\nPrivilege: call,all\r\nSequenceNumber: %d\r\nFile: a.c\r\nLine: 1\r\nFunc: f\r\nX: y"
     )

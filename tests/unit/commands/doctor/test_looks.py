@@ -75,6 +75,7 @@ class World:
             path=directory / "ami_kafka.conf",
             etc=directory,
             source_options=SimpleNamespace(username="amikafka"),
+            eventlog_options=None,
             format_options=SimpleNamespace(duplicates="last"),
             format="json",
             topic="asterisk_ami",
