@@ -36,8 +36,8 @@ UNSETTLED = (None, "no-dump")
 MAX_UNKNOWN = 65536
 """Bytes of a line held while the form of the file is not known."""
 
-# Asterisk's own lines, which come right after Privilege (main/manager.c, __manager_event_sessions_va). An empty
-# line too many may stand before: ConfBridge's TestEvent ends with one.
+# Asterisk's own lines, which come right after Privilege (main/manager.c, __manager_event_sessions_va). An
+# empty line too many may stand before: ConfBridge's TestEvent ends with one.
 _DEBUG_HEADERS = re.compile(
     rb"((?:\r\n)*Event: [^\r\n]*\r\nPrivilege: [^\r\n]*(?:\r\nTimestamp: [^\r\n]*)?)"
     rb"\r\nSequenceNumber: (-?\d+)(?:\r\nFile: [^\r\n]*\r\nLine: \d+\r\nFunc: [^\r\n]*)?(?=\r\n|$)"

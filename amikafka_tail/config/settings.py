@@ -261,7 +261,7 @@ class _Loader:
         self, general: GeneralSettings | None, chosen: Sequence[str], *, need_source: bool
     ) -> dict[str, Any]:
         """Bind the options of every plugin that is used, and of those that somebody has set options of."""
-        used = {*chosen}
+        used = {*chosen, EVENTLOG}
         if general is not None:
             used |= {general.source.lower(), general.format.lower()}
         options: dict[str, Any] = {}

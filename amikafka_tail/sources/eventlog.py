@@ -29,7 +29,8 @@ class EventLogOptions(LogOptions):
     keep_debug_headers: bool = False
     """Whether SequenceNumber, File, Line and Func stay in the events."""
     dateformat: str = ""
-    """logger.conf's dateformat, where it is none of the usual ones; for events without a Timestamp."""
+    """logger.conf's dateformat, where it is none of the usual ones; for events without a Timestamp. All that
+    strftime knows, and `%q` with 1 to 9 digits. `replay` and `source = spool` read logs with it too."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -334,6 +334,70 @@ def test_replay_says_with_its_exit_code_that_something_was_set_aside(
     assert [letter["event"] for letter in letters] == ["nonsense", "Event: B\r\nCut"]
 
 
+FIELD = Path(__file__).parents[1] / "data" / "field"
+
+
+@pytest.mark.parametrize("name", ["a16-lf-only.ami", "terminal.ami"])
+def test_replay_mends_the_line_ends_of_a_stream_and_says_so(
+    identified: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (FIELD / "a16-lf-only.ami").read_bytes()
+    (tmp_path / name).write_bytes(text if name == "a16-lf-only.ami" else text.replace(b"\n", b"\r\r\n"))
+    arguments = ["replay", "-c", str(identified), "--to", "-", str(tmp_path / name)]
+    assert main(arguments) == 0
+    said = capsys.readouterr()
+    assert [json.loads(line)["key"] for line in said.out.splitlines()] == ["Newchannel", "Hangup"]
+    assert "its lines do not end with CRLF" in said.err
+
+
+def test_replay_names_the_option_for_a_log(identified: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("e01-old-marker-debug.log", "e10-docker-json.log", "old-16.28.full.json"):
+        arguments = ["replay", "-c", str(identified), "--to", "-", str(FIELD / name)]
+        assert main(arguments) == os.EX_NOINPUT
+        assert "use --from eventlog" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("source", ["ami", "eventlog"])
+def test_replay_is_not_silent_about_a_file_without_events(
+    identified: Path, tmp_path: Path, source: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "messages"
+    path.write_bytes(b"[Nov 23 09:30:23] NOTICE[1] x.c: hello\n" * 3)
+    dead = str(tmp_path / "dead.jsonl")
+    arguments = [
+        "replay",
+        "-c",
+        str(identified),
+        "--from",
+        source,
+        "--to",
+        "-",
+        "--dead-letter",
+        dead,
+        str(path),
+    ]
+    assert main(arguments) == os.EX_DATAERR
+    if source == "eventlog":
+        said = capsys.readouterr().err
+        assert "0 events in 3 lines, such as '[Nov 23 09:30:23] NOTICE[1] x.c: hello'" in said
+
+
+def test_replay_obeys_the_section_of_the_log(
+    identified: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = FIELD / "e07-date-6.log"
+    path = tmp_path / "full"
+    path.write_bytes(log.read_bytes().replace(b"call,all\r\n", b"call,all\r\nSequenceNumber: 7\r\n"))
+    arguments = ["replay", "-c", str(identified), "--from", "eventlog", "--to", "-", str(path)]
+    for options, has_number in (("dateformat = %D %T\n", False), ("keep_debug_headers = yes\n", True)):
+        text = identified.read_text().partition("[eventlog]")[0]
+        identified.write_text(f"{text}[eventlog]\n{options}")
+        assert main(arguments) == 0
+        said = capsys.readouterr()
+        assert ("SequenceNumber" in said.out) == has_number
+        assert ("cannot be read" in said.err) == has_number
+
+
 @pytest.mark.parametrize("source", ["ami", "eventlog"])
 def test_replay_says_with_its_exit_code_that_an_event_was_too_long(
     identified: Path, tmp_path: Path, source: str, capsys: pytest.CaptureFixture[str]

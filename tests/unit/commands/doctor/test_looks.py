@@ -20,6 +20,7 @@ from amikafka_tail.daemon.status.snapshot import Snapshot
 from amikafka_tail.kafka.cluster import ClusterState, Node, Sent, TopicPart, hint
 from amikafka_tail.model.errors import AlreadyLoggedIn, ClusterError, LoginRefused, SourceDisconnected
 from amikafka_tail.model.pushed_filters import FilterLine, Pushed
+from amikafka_tail.sources.eventlog import EventLogOptions
 from tests.unit.commands.doctor.test_console import MODULES, SETTINGS, USER
 from tests.unit.daemon.status.snapshots import WELL, changed
 
@@ -394,6 +395,30 @@ def test_a_log_with_events_and_one_without(world: World, tmp_path: Path) -> None
     log.write_bytes(b"Event: Hangup\r\nPrivilege: call,all\r\nChannel: x\r\n\r\n" * 3)
     found = list(event_files.look_at_log(world.settings, lambda _command: None))
     assert find(found, "it contains events").level == "ok"
+
+
+def test_the_form_and_the_dates_of_a_log(world: World, tmp_path: Path) -> None:
+    log = tmp_path / "full"
+    marker = b"[11/23/26 09:30:23] VERBOSE[1] manager.c: <-- Examining AMI event (1): -->\n"
+    log.write_bytes(marker + b"Event: Hangup\r\nPrivilege: call,all\r\nChannel: x\r\n\r\n\n")
+    world.settings.source_options = SimpleNamespace(path=[str(log)])
+    found = list(event_files.look_at_log(world.settings, lambda _command: None))
+    assert find(found, "is a text log").level == "note"
+    assert "full.json => [json]verbose(5)" in find(found, "is a text log").advice
+    assert find(found, "the date 11/23/26 09:30:23 cannot be read").level == "warning"
+    world.settings.eventlog_options = EventLogOptions(dateformat="%D %T")
+    found = list(event_files.look_at_log(world.settings, lambda _command: None))
+    assert not any("cannot be read" in each.text for each in found)
+
+
+@pytest.mark.parametrize(("lines", "is_enough"), [("", False), ("logger_queue_limit = 100000\n", True)])
+def test_the_room_of_asterisks_logger(world: World, tmp_path: Path, lines: str, is_enough: bool) -> None:
+    (tmp_path / "logger.conf").write_text(f"[general]\n{lines}[logfiles]\n")
+    world.settings.etc = tmp_path
+    world.settings.source_options = SimpleNamespace(path=[])
+    found = list(event_files.look_at_log(world.settings, lambda _command: None))
+    assert [each.level for each in found] == ([] if is_enough else ["warning"])
+    assert is_enough or "when 1000 messages wait" in found[0].text
 
 
 def test_a_spool_directory(world: World, tmp_path: Path) -> None:
