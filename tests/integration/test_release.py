@@ -38,7 +38,7 @@ class Repository:
             capture_output=True, text=True, check=True, timeout=BOUND,
         )  # fmt: skip
         for name in filter(None, listed.stdout.split("\0")):
-            if (PROJECT / name).exists():
+            if (PROJECT / name).is_file():  # and not deleted, nor a link to a directory
                 (self.path / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(PROJECT / name, self.path / name)
         changelog = self.path / "CHANGELOG.md"

@@ -45,7 +45,10 @@ class Tap:
         return self._errors.read_text()
 
     def wait_until_said(self, text: str) -> None:
-        wait_for(lambda: text in self.said, BOUND, f"{text!r} in {self.said!r}")
+        try:
+            wait_for(lambda: text in self.said, BOUND, f"{text!r}")
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}\n{self.said}") from None
 
     def lines(self, count: int) -> list[str]:
         """Wait for so many lines more."""
