@@ -220,8 +220,7 @@ def replay_command(options: argparse.Namespace) -> int:
         for path, count, example in found.without_events:
             is_all_published = False
             print(
-                f"amikafka: {path}: 0 events in {counted(count, 'line')}, such as"
-                f" {replay_inputs.example(example)}",
+                f"amikafka: {path}: 0 events in {counted(count, 'line')}, such as {example!r}",
                 file=sys.stderr,
             )
     elif not counters.events and is_all_published and any(reader.end for _, reader in inputs):

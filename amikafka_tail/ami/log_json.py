@@ -113,7 +113,5 @@ def _of_entry(entry: Any, text: bytes, at: int) -> Iterator[Found]:
     if marker is None or file != "manager.c":
         return  # what a dialplan says
     body = message[marker.end() :].removesuffix(b"\n")
-    while body.endswith(END + b"\r\n"):
-        body = body[:-2]
     is_whole = body.startswith(EVENT) and body.endswith(END)
     yield Found(body.removesuffix(END), at, logged_at, torn=not is_whole)

@@ -155,6 +155,8 @@ class _Scanner:
             break
         if begin < self._doubtful_until:
             reason, is_whole = AMBIGUOUS, False
+        if is_exact and text.startswith(b"\r\n\n", end + len(END)):
+            end += 2  # Asterisk ends some events with an empty line too many
         raw = text[begin:end]
         if not has_cr:
             raw = raw.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")

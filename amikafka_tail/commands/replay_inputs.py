@@ -13,7 +13,6 @@ from amikafka_tail.model.errors import InputError
 
 HEAD = 64 * 1024
 """Bytes at the beginning of a file from which its format is detected."""
-MAX_EXAMPLE = 80
 
 log = logging.getLogger("amikafka.replay")
 
@@ -48,8 +47,3 @@ def _mended(file: BinaryIO) -> BinaryIO:
     modified_ns = os.fstat(file.fileno()).st_mtime_ns
     os.utime(copy.fileno(), ns=(modified_ns, modified_ns))
     return copy
-
-
-def example(line: bytes) -> str:
-    """Return the beginning of a line in printable form."""
-    return ascii(line[:MAX_EXAMPLE].decode(errors="replace"))

@@ -26,7 +26,7 @@ class WithoutEvents(NamedTuple):
 
     path: Path
     lines: int
-    example: bytes
+    example: str
 
 
 class FilesReader:
@@ -57,9 +57,8 @@ class FilesReader:
         self._file: LogFile | None = None
         self.without_events: list[WithoutEvents] = []
         """The files that have been read to their ends and hold no event."""
-        self._lines: int | None = None
-        """Lines of the file that is being read, `None` where it is known to hold an event."""
-        self._example = b""
+        self._is_fruitless = True
+        """Whether nothing was found yet in the file that is being read, which was begun at its beginning."""
         self._sizes = {path: path.stat().st_size for path in self._paths}
         if bookmark is not None:
             self._resume(Mark.from_dict(bookmark))
@@ -70,7 +69,7 @@ class FilesReader:
             if file.has(mark):
                 self._take(file)
                 file.start_at(mark.offset, mark.form)
-                self._lines = None
+                self._is_fruitless = False
                 self._begun[0] = (-mark.offset, file.path)
                 return
             file.close()
@@ -81,7 +80,7 @@ class FilesReader:
         self._paths.pop(0)
         self._file = file
         self._begun.append((self._position, file.path))
-        self._lines, self._example = 0, b""
+        self._is_fruitless = True
 
     @property
     def position(self) -> int:
@@ -112,7 +111,7 @@ class FilesReader:
         start, first = file.framer.position, self._position
         data = file.read(CHUNK)
         if data:
-            found = file.framer.feed(data)
+            found = file.feed(data)
             self._position += file.framer.position - start
         else:
             found = _rest(file)
@@ -121,7 +120,7 @@ class FilesReader:
             self._position += file.offset - start + 1
             self._ends.add(self._position)
             self._file = None
-        self._note_lines(data, found, file)
+        self._note_found(found, file, is_end=not data)
         events = list(self._make.events(found, file, self._sequence, first - start))
         if not data:
             if not self._paths:
@@ -129,16 +128,10 @@ class FilesReader:
             file.close()
         return Chunk(first, self._position, self._identity, iter(events))
 
-    def _note_lines(self, data: bytes, found: list[Found], file: LogFile) -> None:
-        if found:
-            self._lines = None
-        elif self._lines is not None:
-            self._lines += data.count(b"\n")
-            self._example = self._example or next(
-                filter(None, map(bytes.strip, data[:4096].split(b"\n"))), b""
-            )
-            if not data and self._example:
-                self.without_events.append(WithoutEvents(file.path, max(1, self._lines), self._example[:80]))
+    def _note_found(self, found: list[Found], file: LogFile, *, is_end: bool) -> None:
+        self._is_fruitless = self._is_fruitless and not found
+        if is_end and self._is_fruitless and file.example:
+            self.without_events.append(WithoutEvents(file.path, file.lines, file.example))
 
     def seek(self, position: int) -> None:
         """Go on at the end of a chunk. Copies of what comes before it may be published again."""
@@ -155,7 +148,7 @@ class FilesReader:
             self._begun.append((start, path))
             self._file = LogFile(path)
             self._file.start_at(position - start)
-            self._lines = None
+            self._is_fruitless = False
 
     def close(self) -> None:
         """Close the file that is being read."""

@@ -6,6 +6,7 @@ import gzip
 import time
 from collections.abc import Iterator
 from datetime import datetime, timezone
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -158,7 +159,7 @@ def test_a_log_without_events_is_named_with_a_count_and_an_example(tmp_path: Pat
     path = tmp_path / "messages"
     path.write_bytes(b"\n[Nov 23 09:30:23] NOTICE[1] x.c: hello\n" * 20)
     _, _, reader = replayed(path)
-    assert reader.without_events == [(path, 40, b"[Nov 23 09:30:23] NOTICE[1] x.c: hello")]
+    assert reader.without_events == [(path, 40, "[Nov 23 09:30:23] NOTICE[1] x.c: hello")]
     empty = tmp_path / "empty"
     empty.touch()
     assert replayed(empty)[2].without_events == []
@@ -262,8 +263,14 @@ def names() -> list[str]:
 def stream_events(version: str) -> dict[int, bytes]:
     """Return the events of a manager stream by their numbers, as the source `manager` publishes them."""
     data = gzip.decompress((VERSIONS / f"{version}.ami.gz").read_bytes())
-    numbered = [debug_headers(block.lstrip(b"\r\n")) for block in Framer().feed(data)]
-    return {number: raw for raw, number in numbered if number is not None}
+    found = {}
+    for block, following in pairwise([*Framer().feed(data), b""]):
+        # An empty line too many belongs to the event that it ends.
+        extra = following[: len(following) - len(following.lstrip(b"\r\n"))]
+        raw, number = debug_headers(block.lstrip(b"\r\n") + extra)
+        if number is not None:
+            found[number] = raw
+    return found
 
 
 @pytest.mark.parametrize("version", names())
@@ -283,7 +290,7 @@ def test_stream_and_log_of_a_run_give_the_same_events(version: str, tmp_path: Pa
     for event in events:
         raw, number = debug_headers(event.raw)
         assert number is not None
-        if number in streamed and b"Event: TestEvent" not in raw:
+        if number in streamed:
             assert raw == streamed[number]
             compared += 1
     assert compared >= 50 or not streamed
