@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from amikafka_tail.ami.debuglog import Found, LogFramer
 from tests.support.fuzzing import many
 
-MANY = many(150)
+MANY = many(15)
 MARKERS = [
     "VERBOSE[12234] manager.c: <-- Examining AMI event (1754218554): -->",
     "VERBOSE[12234] manager.c: <-- Examining AMI event: -->",

@@ -103,8 +103,8 @@ def test_a_log_from_the_field(name: str, expected: list[bytes] | int, set_aside:
 
 
 def test_every_case_of_the_field_is_tried() -> None:
-    logs = {path.name for path in FIELD.iterdir()} - {"a24-response-without-end.ami"}
-    assert logs == {name for name, _, _ in CASES}
+    logs = {path.name for path in FIELD.glob("e*.log")}
+    assert logs <= {name for name, _, _ in CASES}
 
 
 LOCAL = datetime(2026, 11, 23, 9, 30, 23, tzinfo=timezone.utc).timestamp() * 1000
