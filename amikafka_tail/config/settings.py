@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -136,14 +136,16 @@ def defaults(path: Path, registry: Registry) -> Settings:
 def _checked(loader: _Loader, need_source: bool, inspection: Inspection | None = None) -> Settings:
     settings = loader.settings(need_source=need_source, inspection=inspection)
     if loader.problems or settings is None:
-        # In the order of the files that they are about, and in each from top to bottom.
         remarks = [dataclasses.replace(remark, is_warning=True) for remark in loader.remarks]
-        problems = list(dict.fromkeys([*loader.problems, *loader.warnings, *remarks]))
-        order = list(dict.fromkeys(problem.file for problem in problems))
-        raise ConfigError(
-            sorted(problems, key=lambda problem: (order.index(problem.file), problem.line or 0))
-        )
+        raise ConfigError(_in_order(dict.fromkeys([*loader.problems, *loader.warnings, *remarks])))
     return settings
+
+
+def _in_order(problems: Iterable[Problem]) -> list[Problem]:
+    """Return them in the order of the files that they are about, and in each from top to bottom."""
+    problems = list(problems)
+    order = list(dict.fromkeys(problem.file for problem in problems))
+    return sorted(problems, key=lambda problem: (order.index(problem.file), problem.line or 0))
 
 
 class _Loader:
@@ -230,7 +232,7 @@ class _Loader:
             metrics=metrics,
             overrides=Overrides(**{name: getattr(general, name) for name in names}),
             remarks=remarks,
-            warnings=self.warnings,
+            warnings=_in_order(self.warnings),
         )
 
     def _note_repetitions(self, general: Sequence[Line]) -> None:

@@ -17,9 +17,13 @@ import pytest
 from amikafka_tail import __version__, cli
 from amikafka_tail.ami.framing import MAX_BLOCK
 from amikafka_tail.cli import main
+from amikafka_tail.config import service_user
+from amikafka_tail.config.service_user import ServiceUser
+from amikafka_tail.delivery import checking
 from amikafka_tail.journal.dead_letters import DeadLetters
 from amikafka_tail.model.counters import Counters
 from amikafka_tail.model.identity import Identity
+from amikafka_tail.plugins import loader
 from amikafka_tail.sources.files import FilesReader
 
 DATA = Path(__file__).parents[1] / "data"
@@ -517,3 +521,145 @@ def test_what_is_no_dead_letter_file_is_named_with_its_line(
     (tmp_path / "x").write_text("Event: A\n")
     assert main(["replay", "--from", "dead-letter", "--to", "-", str(tmp_path / "x")]) == os.EX_NOINPUT
     assert f"{tmp_path}/x:1: is no line of a dead-letter file" in capsys.readouterr().err
+
+
+# All that is wrong, in one run.
+
+
+@pytest.fixture
+def beside(tmp_path: Path) -> Path:
+    """A directory with the files of an Asterisk that works."""
+    (tmp_path / "manager.conf").write_text("[general]\nenabled = yes\n[amikafka]\nsecret = hush\n")
+    return tmp_path
+
+
+def checked(
+    directory: Path, text: str, capsys: pytest.CaptureFixture[str], *more: str
+) -> tuple[int, list[str], str]:
+    """Return the exit code, what is told as wrong, and what is printed."""
+    path = directory / "ami_kafka.conf"
+    path.write_text(text)
+    code = main(["check", *more, "-c", str(path)])
+    told = capsys.readouterr()
+    assert "Traceback" not in told.err
+    lines = [line.removeprefix("amikafka: ").replace(f"{directory}/", "") for line in told.err.splitlines()]
+    return code, lines, told.out.replace(f"{directory}/", "")
+
+
+def test_check_tells_what_librdkafka_refuses_together_with_all_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "[kafka]\nbrokers = k:1\nacks = many\ncompression_codec = lzma\nrdkafka.foo = 1\n"
+    text += "message_max_bytes = 1\n"
+    code, told, _ = checked(tmp_path, text, capsys)  # and no manager.conf
+    assert code == os.EX_CONFIG
+    assert [line.partition(": ")[0] for line in told] == [
+        "ami_kafka.conf",
+        "ami_kafka.conf:3",
+        "ami_kafka.conf:4",
+        "ami_kafka.conf:5",
+        "ami_kafka.conf:6",
+        "manager.conf",
+    ]
+    assert told[0].startswith("ami_kafka.conf: [manager]: no secret for the manager user amikafka")
+    assert told[3] == 'ami_kafka.conf:5: [kafka] rdkafka.foo: No such configuration property: "foo"'
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "[manager]\nsecret_file = /nonexistent\n",
+            "[manager] secret_file: /nonexistent: there is no such file",
+        ),
+        ("[manager]\ntls = yes\ntls_ca = /gone\n", "[manager] tls_ca: /gone: there is no such file"),
+        ("[kafka](+)\nssl_ca_location = /gone\n", "[kafka] ssl_ca_location: /gone: there is no such file"),
+        (
+            "[json]\nfallback_encoding = utf-16\n",
+            '[json]: fallback_encoding "utf-16" has characters of several bytes',
+        ),
+        ("[json]\nfallback_encoding = latin-0\n", '"latin-0" is not an encoding that Python knows'),
+    ],
+)
+def test_check_tells_what_the_daemon_would_stumble_over(
+    beside: Path, capsys: pytest.CaptureFixture[str], text: str, expected: str
+) -> None:
+    code, told, out = checked(beside, f"[kafka]\nbrokers = k:1\n{text}", capsys)
+    assert (code, out) == (os.EX_CONFIG, "")
+    (line,) = told
+    assert line.startswith(f"ami_kafka.conf:{len(text.splitlines()) + 2}: ")
+    assert expected in line
+
+
+def test_what_keeps_asterisk_from_listening_is_wrong_but_keeps_no_daemon_from_running(
+    beside: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (beside / "manager.conf").write_text(
+        "[general]\nenabled = no\n[amikafka]\nsecret = x\n#include gone.conf\n"
+    )
+    expected = [
+        'manager.conf:2: [general] enabled: "no" is not yes: nobody can log in.'
+        " Set enabled = yes in the first [general], then: asterisk -rx 'manager reload'",
+        'manager.conf:5: [amikafka]: #include "gone.conf": there is no such file: Asterisk does not take'
+        " manager.conf up",
+    ]
+    text = "[kafka]\nbrokers = k:1\n"
+    code, told, out = checked(beside, text, capsys)
+    assert (code, told) == (os.EX_CONFIG, expected)
+    assert "no problem found" not in out
+    assert "brokers   k:1" in out
+    code, told, out = checked(beside, text, capsys, "--quiet")
+    assert (code, told, out) == (0, [f"warning: {each}" for each in expected], "")
+
+
+def test_a_note_is_told_from_an_error(beside: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, told, _ = checked(beside, "[kafka]\nbrokers = k:1\nno equals\nacks = 2\n", capsys)
+    assert code == os.EX_CONFIG
+    assert told[0] == 'note: ami_kafka.conf:3: [kafka]: no "=" in this line'
+    assert told[1].startswith('ami_kafka.conf:4: [kafka] acks: "2"')
+    code, told, out = checked(beside, "[kafka]\nbrokers = k:1\nno equals\n", capsys)
+    assert (code, told) == (0, [])
+    assert 'note: ami_kafka.conf:3: [kafka]: no "=" in this line' in out
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[general]\nENABLED = no\n", "[general] enabled = no"),
+        ("[kafka]\nTopic =\n", "[kafka] topic is empty"),
+    ],
+)
+def test_check_says_that_nothing_is_going_to_be_done(
+    beside: Path, capsys: pytest.CaptureFixture[str], text: str, reason: str
+) -> None:
+    code, told, out = checked(beside, f"{text}[kafka]\nbrokers = k:1\n", capsys)
+    assert (code, told) == (0, [])
+    assert f"enabled   no, nothing is done: {reason}" in out
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can ask for another user")
+@pytest.mark.parametrize("command", ["check", "doctor"])
+def test_for_root_a_file_that_the_service_cannot_read_is_wrong(
+    beside: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    nobody = ServiceUser("nobody", 65534, 65534, [65534])
+    monkeypatch.setattr(service_user, "service_user", lambda _path: nobody)
+    path = beside / "ami_kafka.conf"
+    path.write_text("[kafka]\nbrokers = k:1\nacks = 2\n")
+    path.chmod(0o600)
+    assert main([command, "-c", str(path)]) in (os.EX_CONFIG, 2)
+    told = capsys.readouterr()
+    text = " ".join((told.out + told.err).split())
+    assert f"{path}: cannot be read by the user nobody" in text
+    assert "acks:" in text
+    assert "no problem found" not in text
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone is asked for another user")
+def test_the_daemon_looks_with_its_own_eyes(beside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nobody = ServiceUser("nobody", 65534, 65534, [65534])
+    monkeypatch.setattr(service_user, "service_user", lambda _path: nobody)
+    path = beside / "ami_kafka.conf"
+    path.write_text("[kafka]\nbrokers = k:1\n")
+    path.chmod(0o600)
+    assert checking.load(path, loader.load("")).properties["bootstrap.servers"] == "k:1"

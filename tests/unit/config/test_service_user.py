@@ -1,9 +1,10 @@
 """Root sees everything; the service's user does not."""
 
 import os
-import pwd
 import stat
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,14 +20,12 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can ask for an
 
 
 @pytest.fixture
-def open_directory(tmp_path: Path) -> Path:
+def open_directory() -> Iterator[Path]:
     """A directory that everybody may enter; pytest's own are closed."""
-    directory = tmp_path / "open"
-    directory.mkdir()
-    for each in (directory, *directory.parents):
-        if each.owner() == pwd.getpwuid(os.geteuid()).pw_name and each != Path("/"):
-            each.chmod(each.stat().st_mode | 0o111)
-    return directory
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        yield directory
 
 
 def made(directory: Path, name: str, mode: int, group: int = 0) -> Path:
