@@ -100,7 +100,7 @@ def _of_form(settings: Settings, path: Path) -> Iterator[Finding]:
         yield _finding(
             "note",
             f"{path}: is a text log: Asterisk takes ESC, and all up to the next m, out of it. [json] keeps"
-            " both",
+            " both, but leaves out each event that is not UTF-8",
             f"in logger.conf: {path.name}.json => [json]verbose(5), and [eventlog] path = {path}.json",
         )
     dateformat = settings.eventlog_options.dateformat if settings.eventlog_options else ""

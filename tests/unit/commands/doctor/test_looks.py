@@ -405,6 +405,7 @@ def test_the_form_and_the_dates_of_a_log(world: World, tmp_path: Path) -> None:
     found = list(event_files.look_at_log(world.settings, lambda _command: None))
     assert find(found, "is a text log").level == "note"
     assert "full.json => [json]verbose(5)" in find(found, "is a text log").advice
+    assert "leaves out each event that is not UTF-8" in find(found, "is a text log").text
     assert find(found, "the date 11/23/26 09:30:23 cannot be read").level == "warning"
     world.settings.eventlog_options = EventLogOptions(dateformat="%D %T")
     found = list(event_files.look_at_log(world.settings, lambda _command: None))
