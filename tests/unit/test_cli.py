@@ -330,12 +330,12 @@ def test_replay_reads_standard_input(
 def test_replay_says_with_its_exit_code_that_something_was_set_aside(
     identified: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "a.ami").write_bytes(b"nonsense\r\n\r\n" + EVENT + b"Event: B\r\nCut")
+    (tmp_path / "a.ami").write_bytes(b"nonsense\r\n\r\n" + EVENT + b"Event: B\r\nPrivil")
     arguments = ["replay", "-c", str(identified), "--to", "-", "--dead-letter", "dead.jsonl", "a.ami"]
     assert main(arguments) == os.EX_DATAERR
     assert "1 events read, 1 messages printed, 0 filtered, 2 set aside, 1 cut off" in capsys.readouterr().err
     letters = [json.loads(line) for line in (tmp_path / "dead.jsonl").read_text().splitlines()]
-    assert [letter["event"] for letter in letters] == ["nonsense", "Event: B\r\nCut"]
+    assert [letter["event"] for letter in letters] == ["nonsense", "Event: B\r\nPrivil"]
 
 
 FIELD = Path(__file__).parents[1] / "data" / "field"
