@@ -342,9 +342,15 @@ class Workshop:
 
 
 def survivors(
-    found: Sequence[Mutant], shops: Sequence[Workshop], seconds: float, show: Callable[[int], None]
+    found: Sequence[Mutant],
+    shops: Sequence[Workshop],
+    seconds: float,
+    show: Callable[[int, Mutant, bool], None],
 ) -> list[Mutant]:
-    """Try mutants, one in each workshop at a time; return those that no test noticed, in their order."""
+    """Try mutants, one in each workshop at a time; return those that no test noticed, in their order.
+
+    `show` is told the number of each, beginning with 1, the mutant, and whether it is alive.
+    """
     free: queue.SimpleQueue[Workshop] = queue.SimpleQueue()
     for shop in shops:
         free.put(shop)
@@ -359,7 +365,7 @@ def survivors(
     left = []
     with ThreadPoolExecutor(len(shops)) as pool:
         for number, (mutant, alive) in enumerate(zip(found, pool.map(survives, found), strict=True), 1):
-            show(number)
+            show(number, mutant, alive)
             if alive:
                 left.append(mutant)
     return left
@@ -374,8 +380,7 @@ def verdict(
     stale = known.keys() - {(mutant.text, mutant.change) for mutant in alive}
     counted = len(found) - (len(alive) - len(unknown))
     noticed = counted - len(unknown)
-    lines = [f"survived, line {each.line}: {each.text}\n    {each.change}" for each in unknown]
-    lines += [f"accepted, but noticed or not there: {line}\n    {change}" for line, change in sorted(stale)]
+    lines = [f"accepted, but noticed or not there: {line}\n    {change}" for line, change in sorted(stale)]
     share = noticed / counted if counted else 1.0
     lines.append(
         f"{noticed} of {counted} mutants are noticed ({share:.1%}), {len(found) - counted} more are accepted"
@@ -414,9 +419,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         usual = time.monotonic() - began
         print(f"{len(found)} mutants of {name}, {usual:.1f} s each: {' '.join(module.tests)}", flush=True)
 
-        def show(number: int) -> None:
+        known = {(each.line, each.change) for each in module.accepted}
+
+        def show(number: int, mutant: Mutant, is_alive: bool) -> None:
+            if is_alive and (mutant.text, mutant.change) not in known:
+                print(f"survived, line {mutant.line}: {mutant.text}\n    {mutant.change}", flush=True)
             if sys.stdout.isatty():
-                print(f"\r{number} of {len(found)}", end="\r" if number < len(found) else "\n", flush=True)
+                print(f"{number} of {len(found)}", end="\r", flush=True)
 
         alive = survivors(found, shops, 10 + 5 * usual, show)
     good, report = verdict(found, alive, module.accepted)

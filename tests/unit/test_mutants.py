@@ -121,8 +121,7 @@ def test_five_of_a_hundred_may_survive_and_six_may_not() -> None:
     found = [mutant(number) for number in range(100)]
     good, report = verdict(found, found[:5], ())
     assert good
-    assert report.splitlines()[:2] == ["survived, line 0: line 0", "    0 -> 0"]
-    assert report.splitlines()[-1] == "95 of 100 mutants are noticed (95.0%), 0 more are accepted"
+    assert report == "95 of 100 mutants are noticed (95.0%), 0 more are accepted"
     good, report = verdict(found, found[:6], ())
     assert not good
     assert "94 of 100" in report
