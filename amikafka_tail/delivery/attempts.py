@@ -3,9 +3,13 @@
     Together --refused--> Resending --> OneByOne --no refusal for 10 s--> Together
     Together --failed---> Resending --> Together
     OneByOne --failed---> Resending --> OneByOne
+    any ------refused in a row---> Resending --> HeldUp
+    HeldUp ---refused or failed--> Resending --> HeldUp
+    HeldUp ---acknowledged-------> OneByOne
 
 A broker refuses a batch as a whole: the delivery reports of all its messages say so, whichever was meant. So
-a refusal counts for one message only where that message had a request of its own.
+a refusal counts for one message only where that message had a request of its own. Refusals in a row are an
+outage, not dead letters: see `refusals`.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from amikafka_tail.delivery.ledger import Failure, Ledger
+from amikafka_tail.delivery.refusals import Refusals
 from amikafka_tail.delivery.sender import Sender
 from amikafka_tail.kafka.producer import KafkaException, NoProducer, describe, is_for_size, is_permanent
 from amikafka_tail.model.errors import ConfigError, DeliveryFailed
@@ -56,12 +61,23 @@ class Together:
 
 @dataclass(frozen=True)
 class OneByOne:
-    """Each message has a request of its own: one that is refused is given up, and the others go on.
+    """Each message has a request of its own: one that is refused for itself is given up, the others go on.
 
     Each refusal moves `until`, on the clock; after that, and when all is delivered, `then` follows.
     """
 
     until: float
+    then: Together
+    batch_size: ClassVar[int | None] = BATCH_OF_ONE
+
+
+@dataclass(frozen=True)
+class HeldUp:
+    """Kafka refuses every message. One is sent, and no other before its report.
+
+    Nothing is given up. `OneByOne` follows when a message is acknowledged that was refused, or one behind it.
+    """
+
     then: Together
     batch_size: ClassVar[int | None] = BATCH_OF_ONE
 
@@ -74,7 +90,7 @@ class Resending:
     """
 
     until: float
-    then: Together | OneByOne
+    then: Together | OneByOne | HeldUp
 
     @property
     def batch_size(self) -> int | None:
@@ -91,15 +107,20 @@ class Refused(DeliveryFailed):
         """Whether a batch was too large."""
 
 
+class EverythingRefused(DeliveryFailed):
+    """Kafka refuses one message after another, for a reason that a person has to mend."""
+
+
 class Attempts:
     """The attempts of one pipeline to deliver: its producer, the receipts of what it sent, and its `state`.
 
     Messages share requests until Kafka refuses one; from then on each has a request of its own, and is given
-    up if Kafka refuses it, until ten seconds pass without a refusal. Any other failure, and that first
-    refusal, ends the attempt: after a wait a fresh producer sends again all that is not delivered.
+    up if Kafka refuses it for itself, until ten seconds pass without a refusal. Any other failure, and that
+    first refusal, ends the attempt: after a wait a fresh producer sends again all that is not delivered.
 
     Begins at `position`. `give_up` sends a refused message to the dead letters and settles its failure; it
-    raises `DeliveryFailed` where it cannot. With `transactional` every refusal ends the attempt: the
+    raises `DeliveryFailed` where it cannot. `explain` says why Kafka refuses a message, and what a person can
+    do. With `transactional` every refusal ends the attempt: the
     transaction is sent again without the message. `clock` gives monotonic seconds. Raises `ConfigError` where
     the first producer cannot be made.
     """
@@ -111,16 +132,19 @@ class Attempts:
         connect: Connect,
         topic: str,
         give_up: Callable[[Failure], None],
+        explain: Callable[[Failure], str],
         transactional: bool,
         clock: Callable[[], float],
     ) -> None:
-        self.state: Together | OneByOne | Resending = Together()
+        self.state: Together | OneByOne | HeldUp | Resending = Together()
         self.ledger = Ledger(position)
         self.trouble: str | None = None
         """Why Kafka did not take what was sent last; `None` since it has taken something."""
         self._connect = connect
         self._topic = topic
         self._give_up = give_up
+        self._explain = explain
+        self._refusals = Refusals()
         self._transactional = transactional
         self._clock = clock
         self._retry_after = FIRST_RETRY
@@ -132,6 +156,19 @@ class Attempts:
         state = self.state
         return state.until if isinstance(state, Resending) and state.until > self._clock() else None
 
+    @property
+    def is_held_up(self) -> bool:
+        """Whether Kafka refuses every message, as far as is known."""
+        state = self.state
+        return isinstance(state.then if isinstance(state, Resending) else state, HeldUp)
+
+    @property
+    def is_waiting_for_verdict(self) -> bool:
+        """Whether no other message may be sent before the reports of those in flight."""
+        if isinstance(self.state, HeldUp):
+            return len(self.producer) > 0
+        return self._refusals.are_outage and bool(self._refusals.suspects)
+
     def may_send(self) -> bool:
         """Tell whether a chunk may be sent now; change the state when its time is over."""
         if isinstance(self.state, Together):
@@ -142,7 +179,7 @@ class Attempts:
             if self.ledger.open_receipts:
                 return False
             self._enter(self.state.then)
-        return not isinstance(self.state, Resending)
+        return not isinstance(self.state, Resending) and not self.is_waiting_for_verdict
 
     def take_reports(self, seconds: float) -> None:
         """Take delivery reports, waiting at most `seconds` for one, and give up what is refused.
@@ -154,8 +191,22 @@ class Attempts:
         except KafkaException as error:  # a fatal one
             reason = describe(error.args[0], self._topic)
             raise DeliveryFailed(f"Kafka does not take events: {reason}") from error
+        if self.ledger.acknowledged:
+            self._note_acknowledged()
         if self.ledger.failures or self.producer.fatal:
             self._judge_failures()
+        if self._refusals.suspects:
+            self._give_up_isolated()
+
+    def refused_at_once(self, failure: Failure, sent: int) -> None:
+        """Count a message that librdkafka did not accept; `sent` is how many it has accepted so far.
+
+        Raises `EverythingRefused` where it is not to be given up.
+        """
+        self._refusals.add_at_once(failure, sent)
+        if self.is_held_up or self._refusals.are_outage:
+            self._refusals.add(failure)
+            raise self._everything_refused(failure)
 
     def start_at(self, position: int) -> None:
         """Go on at another offset: what comes before it is delivered."""
@@ -163,9 +214,12 @@ class Attempts:
 
     def delivered(self) -> int:
         """Note that something was released; return how many messages that were."""
-        self._retry_after = FIRST_RETRY
-        self.trouble = None
         messages, self.ledger.delivered = self.ledger.delivered, 0
+        if not self.is_held_up:
+            self._retry_after = FIRST_RETRY
+            self.trouble = None
+        if messages and isinstance(self.state, Together):
+            self._refusals.clear()
         return messages
 
     def await_refusal(self, error: DeliveryFailed) -> DeliveryFailed:
@@ -173,15 +227,16 @@ class Attempts:
 
         Returns what to call `fail` with: the refusal, or `error` where there was none.
         """
-        if isinstance(error, Refused):
+        if isinstance(error, (Refused, EverythingRefused)):
             return error
         for _ in range(REPORT_POLLS):
             with contextlib.suppress(KafkaException):  # fatal: the reports come behind it
                 self.producer.poll(REPORT_SECONDS)
             try:
                 if self._judge_failures():
+                    self._give_up_isolated()
                     return Refused(str(error))  # those are given up already; the others are why
-            except Refused as refusal:
+            except (Refused, EverythingRefused) as refusal:
                 return refusal
             except DeliveryFailed:
                 pass  # no news: the attempt is over
@@ -197,14 +252,18 @@ class Attempts:
             if isinstance(then, Together):
                 batches = Together(_smaller(then.batch_size)) if error.for_size else then
                 then = OneByOne(self._clock() + ONE_BY_ONE_SECONDS, batches)
+        if isinstance(error, EverythingRefused) and not isinstance(then, HeldUp):
+            then = HeldUp(then if isinstance(then, Together) else then.then)
         position = self.ledger.abandon()
+        self._refusals.begin_attempt()
         self._enter(self._wait(error, then))
         return position
 
     def _judge_failures(self) -> bool:
-        """Give up what is refused for itself; return whether there was any.
+        """Note what is refused for itself; return whether there was any.
 
-        Raises `DeliveryFailed` where all has to be sent again, `Refused` if that is for a refusal.
+        Raises `DeliveryFailed` where all has to be sent again, `Refused` if that is for a refusal,
+        `EverythingRefused` if it is no use to send anything else.
         """
         failures = list(self.ledger.failures)
         self.ledger.failures.clear()
@@ -212,10 +271,13 @@ class Attempts:
         refused = [failure for failure in failures if is_permanent(failure.error)]
         if refused and isinstance(state, OneByOne):
             self._enter(OneByOne(self._clock() + ONE_BY_ONE_SECONDS, state.then))
+        if refused and isinstance(state, HeldUp):
+            self._refusals.add(refused[0])
+            raise self._everything_refused(refused[0])
         reason = None
         for failure in failures:
             if isinstance(state, OneByOne) and is_permanent(failure.error):
-                self._give_up(failure)
+                self._suspect(failure)
             else:
                 reason = reason or describe(failure.error, self._topic)
         if refused and self._transactional:
@@ -229,7 +291,46 @@ class Attempts:
             raise Refused(f"Kafka does not take events: {reason}", for_size=for_size)
         raise DeliveryFailed(f"Kafka does not take events: {reason}")
 
-    def _enter(self, state: Together | OneByOne | Resending) -> None:
+    def _suspect(self, failure: Failure) -> None:
+        """Keep a refused message until it is known whether it is refused for itself.
+
+        A transaction is over with its first refusal, and no report tells more: there only the run counts.
+        """
+        self._refusals.add(failure)
+        if not self._transactional:
+            self._refusals.suspects.append(failure)
+        elif self._refusals.are_outage:
+            raise self._everything_refused(failure)
+        else:
+            self._give_up(failure)
+
+    def _note_acknowledged(self) -> None:
+        """Give up what is refused although something behind it is acknowledged. Raises `DeliveryFailed`."""
+        has_passed = self._refusals.acknowledge(self.ledger.acknowledged)
+        self.ledger.acknowledged.clear()
+        if has_passed and isinstance(self.state, HeldUp):
+            self._refusals.clear()
+            self._retry_after = FIRST_RETRY
+            self._enter(OneByOne(self._clock() + ONE_BY_ONE_SECONDS, self.state.then))
+        for failure in self._refusals.isolated():
+            self._give_up(failure)
+
+    def _give_up_isolated(self) -> None:
+        """Judge the suspects once no report can tell more of them. Raises `DeliveryFailed`."""
+        for failure in self._refusals.isolated():
+            self._give_up(failure)
+        if self._refusals.suspects and not len(self.producer):
+            if self._refusals.are_outage:
+                raise self._everything_refused(self._refusals.suspects[-1])
+            for failure in self._refusals.all_suspects():
+                self._give_up(failure)
+
+    def _everything_refused(self, last: Failure) -> EverythingRefused:
+        return EverythingRefused(
+            f"held up by refusals: Kafka refuses one event after another: {self._explain(last)}"
+        )
+
+    def _enter(self, state: Together | OneByOne | HeldUp | Resending) -> None:
         """Change the state, here and nowhere else, and the producer with it.
 
         A producer has one batch size, and none is used again after a failure.
@@ -246,7 +347,7 @@ class Attempts:
             then = state.then if isinstance(state, Resending) else state
             self.state = self._wait(DeliveryFailed(f"no producer can be made: {error}"), then)
 
-    def _wait(self, error: DeliveryFailed, then: Together | OneByOne) -> Resending:
+    def _wait(self, error: DeliveryFailed, then: Together | OneByOne | HeldUp) -> Resending:
         """Say why there is another attempt, and when; the next wait is twice as long."""
         self.trouble = str(error)
         log.error(

@@ -21,17 +21,18 @@ class Receipt:
 
     It is finished when nothing is `pending`: whoever sends the chunk's messages holds it, as does each
     failure until somebody has settled it, and the `DeliveryToken` that the messages carry. `messages` is how
-    many there were, once that is known.
+    many there were, once that is known, without those that were given up.
     """
 
-    __slots__ = ("end", "failures", "messages", "pending", "start")
+    __slots__ = ("acknowledged", "end", "failures", "messages", "pending", "start")
 
-    def __init__(self, start: int, end: int, failures: list[Failure]) -> None:
+    def __init__(self, start: int, end: int, failures: list[Failure], acknowledged: list[int]) -> None:
         self.start = start
         self.end = end
         self.pending = 1
         self.messages = 0
         self.failures = failures
+        self.acknowledged = acknowledged
 
     def settle_one(self) -> None:
         """Give up one hold: that of a failure that was dealt with, or the sender's."""
@@ -77,19 +78,50 @@ class DeliveryToken:
         self._receipt.pending -= 1
 
 
+class MessageToken(DeliveryToken):
+    """The delivery callback of a single message, made of `event`; it notes that Kafka has acknowledged it.
+
+    `sent` is to be called when librdkafka has accepted the message: only from then on the end of the token
+    means that the message is delivered.
+    """
+
+    __slots__ = ("_is_in_flight",)
+
+    def __init__(self, receipt: Receipt, event: Any) -> None:
+        super().__init__(receipt, event)
+        self._is_in_flight = False
+
+    def sent(self) -> None:
+        """Note that librdkafka has the message."""
+        self._is_in_flight = True
+
+    def __call__(self, error: Any, message: Any) -> None:
+        """Take the delivery report of the message; see `DeliveryToken`."""
+        super().__call__(error, message)
+        if error is not None:
+            self._is_in_flight = False
+
+    def __del__(self) -> None:
+        if self._is_in_flight:
+            self._receipt.acknowledged.append(self._event.position)
+        super().__del__()
+
+
 class Ledger:
     """The open receipts in reading order. `position` is the offset before which everything is delivered."""
 
     def __init__(self, position: int) -> None:
         self.position = position
         self.failures: list[Failure] = []
+        self.acknowledged: list[int] = []
+        """Positions of events that Kafka has acknowledged, where they had a `MessageToken`."""
         self.delivered = 0
         """Messages of the receipts that are released."""
         self._receipts: deque[Receipt] = deque()
 
     def open(self, start: int, end: int) -> Receipt:
         """Open the receipt of the next chunk. Chunks are opened in reading order."""
-        receipt = Receipt(start, end, self.failures)
+        receipt = Receipt(start, end, self.failures, self.acknowledged)
         self._receipts.append(receipt)
         return receipt
 
@@ -133,4 +165,5 @@ class Ledger:
         """
         self._receipts.clear()
         self.failures = []
+        self.acknowledged = []
         return self.position

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Iterator
 
-from amikafka_tail.delivery.attempts import LONGEST_RETRY, Attempts, Connect, OneByOne
+from amikafka_tail.delivery.attempts import LONGEST_RETRY, Attempts, Connect, HeldUp, OneByOne
 from amikafka_tail.delivery.dead_letter_policy import DeadLetterPolicy
-from amikafka_tail.delivery.ledger import DeliveryToken, Failure, Ledger, Receipt
+from amikafka_tail.delivery.ledger import DeliveryToken, Failure, Ledger, MessageToken, Receipt
 from amikafka_tail.delivery.messages import Messages
+from amikafka_tail.delivery.refusals import explain
 from amikafka_tail.delivery.sender import Sender
 from amikafka_tail.delivery.stall_detector import StallDetector
 from amikafka_tail.delivery.transactions import Committed, Transactions
@@ -40,7 +42,8 @@ log = logging.getLogger("amikafka.pipeline")
 class Pipeline:
     """Carries a log to Kafka, from where its reader stands.
 
-    `connect` makes a producer, and another when that one has to be replaced. `clock` gives monotonic seconds.
+    `connect` makes a producer, and another when that one has to be replaced. `clock` gives monotonic seconds,
+    `now` the time of day.
     With `transactions`, whose `connect` it then is, events are published exactly once; `resume` makes the
     reader that goes on where the last transaction ended, if it can.
     """
@@ -54,6 +57,7 @@ class Pipeline:
         dead_letters: DeadLetters,
         counters: Counters,
         clock: Callable[[], float],
+        now: Callable[[], float] = time.time,
         transactions: Transactions | None = None,
         resume: Callable[[Committed], Reader | None] = lambda _committed: None,
     ) -> None:
@@ -69,6 +73,8 @@ class Pipeline:
         self._stall_detector = StallDetector(clock)
         self._hold_for = FIRST_HOLD
         self._held_until: float | None = None
+        self._sent_late = 0
+        """How many messages were sent that belong to a chunk whose others had been sent before."""
         self._sending: Iterator[None] | None = None
         self._identity = messages.fallback
         self._route = messages.route(messages.fallback)
@@ -79,6 +85,7 @@ class Pipeline:
             connect=connect,
             topic=messages.topic,
             give_up=self._give_up,
+            explain=lambda failure: explain(failure, messages.topic, now=now()),
             transactional=transactions is not None,
             clock=clock,
         )
@@ -97,6 +104,11 @@ class Pipeline:
     def trouble(self) -> str | None:
         """Why Kafka did not take what was sent last; `None` since it has taken something."""
         return self._attempts.trouble
+
+    @property
+    def is_held_up(self) -> bool:
+        """Whether Kafka refuses every event, for the reason in `trouble`: one is tried now and then."""
+        return self._attempts.is_held_up
 
     @property
     def lag(self) -> int:
@@ -233,11 +245,12 @@ class Pipeline:
         Yields when librdkafka's queue is full or a plugin has to wait, to go on with the same event.
         """
         counters = self._counters
-        sent_before = counters.sent
+        sent_before, late_before = counters.sent, self._sent_late
         given_up = self._dead_letter_policy.given_up
         envelope, render = self._route
         produce = self.producer.produce
-        one_by_one = isinstance(self._attempts.state, OneByOne)
+        attempts = self._attempts
+        one_by_one = isinstance(attempts.state, (OneByOne, HeldUp))
         token = shared_token = DeliveryToken(receipt)
         topic = self._messages.topic
         choose = self._messages.choose
@@ -247,12 +260,14 @@ class Pipeline:
             event: Event | None
             if type(found) is Event and not (given_up and found.position in given_up):
                 event = found
-                token = DeliveryToken(receipt, event) if one_by_one else shared_token
+                token = MessageToken(receipt, event) if one_by_one else shared_token
                 counters.events += 1
             else:
                 event = self._in_place_of(found)
                 token = DeliveryToken(receipt, event)
             while event is not None:
+                while one_by_one and attempts.is_waiting_for_verdict:
+                    yield
                 try:
                     chosen = event if choose is None or type(event) is Gap else choose(event)
                     if chosen is None:
@@ -272,15 +287,17 @@ class Pipeline:
                 try:
                     produce(topic, value, key, -1, token, token, moment_ms, headers)
                     counters.sent += 1
+                    if type(token) is MessageToken:
+                        token.sent()
                     break
                 except BufferError:
                     yield
                 except KafkaException as error:
-                    event = self._refused(event, error.args[0])
+                    event = self._refused(event, error.args[0], receipt)
                     token = DeliveryToken(receipt, event)
         # Whoever keeps an exception that a plugin raised keeps this frame too; see DeliveryToken.
         del token, shared_token
-        receipt.messages = counters.sent - sent_before
+        receipt.messages += counters.sent - sent_before - (self._sent_late - late_before)
         receipt.settle_one()
 
     def _in_place_of(self, found: Event | Unpublishable) -> Event | None:
@@ -302,6 +319,7 @@ class Pipeline:
         """
         reason = describe(failure.error, self._messages.topic)
         in_its_place = self._dead_letter_policy.refused(failure.event, reason)
+        failure.receipt.messages -= 1
         # A transaction is sent again as a whole, with what takes the place of the message.
         if in_its_place is not None and self._transactions is None:
             self._send_late(in_its_place, failure.receipt)
@@ -316,16 +334,20 @@ class Pipeline:
                 value, headers = unpack(value, headers)
             token = DeliveryToken(receipt, event)
             self.producer.produce(self._messages.topic, value, key, -1, token, token, moment_ms, headers)
+            self._counters.sent += 1
+            self._sent_late += 1
+            receipt.messages += 1
         except Exception as error:
             raise DeliveryFailed(f"an event that tells of a gap cannot be sent now: {error}") from error
 
-    def _refused(self, event: Event, error: KafkaError) -> Gap | None:
+    def _refused(self, event: Event, error: KafkaError, receipt: Receipt) -> Gap | None:
         """Act on a message that was refused at once; return what takes its place.
 
         Raises `DeliveryFailed` where trying again may help.
         """
         if not is_permanent(error):
             raise DeliveryFailed(f"Kafka does not take events: {describe(error, self._messages.topic)}")
+        self._attempts.refused_at_once(Failure(receipt, error, None, event), self._counters.sent)
         return self._dead_letter_policy.refused(event, describe(error, self._messages.topic))
 
     def _go_back(self, error: DeliveryFailed) -> None:

@@ -19,9 +19,10 @@ from amikafka_tail.delivery.attempts import (
     Resending,
     Together,
 )
-from amikafka_tail.delivery.ledger import DeliveryToken, Failure
+from amikafka_tail.delivery.ledger import DeliveryToken, Failure, MessageToken
 from amikafka_tail.kafka.producer import KafkaError, KafkaException, NoProducer
 from amikafka_tail.model.errors import ConfigError, DeliveryFailed, Problem
+from amikafka_tail.model.event import Event
 
 REFUSED = KafkaError(KafkaError.POLICY_VIOLATION)
 TOO_LARGE = KafkaError(KafkaError.MSG_SIZE_TOO_LARGE)
@@ -78,6 +79,7 @@ class World:
             connect=self.connect,
             topic="t",
             give_up=self.give_up,
+            explain=lambda failure: str(failure.error.str()),
             transactional=transactional,
             clock=lambda: self.now,
         )
@@ -90,14 +92,16 @@ class World:
         return self.made[-1]
 
     def give_up(self, failure: Failure) -> None:
-        self.given_up.append(failure.event)
+        self.given_up.append(failure.event.position)
         failure.receipt.settle_one()
 
     def send(self, *errors: KafkaError | None) -> None:
         """Send a chunk of a message for each of what Kafka will report."""
         receipt = self.attempts.ledger.open(self.read, self.read + len(errors))
         for number, error in enumerate(errors, self.read):
-            self.made[-1].reports.append((DeliveryToken(receipt, number), error))
+            token = MessageToken(receipt, Event(b"Event: A", number))
+            token.sent()
+            self.made[-1].reports.append((token, error))
         self.read += len(errors)
         receipt.settle_one()
 
