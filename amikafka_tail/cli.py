@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from zlib import crc32
 
 from amikafka_tail import __version__
@@ -34,7 +34,7 @@ from amikafka_tail.kafka.producer import libraries
 from amikafka_tail.model import speedups
 from amikafka_tail.model.advice import CONFIGURATION
 from amikafka_tail.model.counters import Counters
-from amikafka_tail.model.errors import AmikafkaError, ConfigError, InputError, Problem
+from amikafka_tail.model.errors import AmikafkaError, ConfigError, DeliveryFailed, InputError, Problem
 from amikafka_tail.model.humanize import counted, size
 from amikafka_tail.model.replayable_source import Reader, ReplayableSource
 from amikafka_tail.model.suggestions import unknown
@@ -191,30 +191,26 @@ def replay_command(options: argparse.Namespace) -> int:
             ]
             inputs = [(each.name, StreamReader(each, 0, counters=counters)) for each in recordings]
 
-        def delivered(position: int) -> None:
-            if bookmark is not None and found is not None:
-                reader = found
-                bookmark.note(lambda: reader.bookmark(position))
-
-        replay.replay(
-            inputs,
-            delivered=delivered,
+        refused = _broken_off(
+            bookmark,
+            found,
+            inputs=inputs,
             messages=messages,
             connect=Printer(sys.stdout).connect if to_output else partial(build.producer, configuration),
             dead_letters=DeadLetters(options.dead_letter),
             counters=counters,
             out=sys.stderr,
         )
-    if bookmark is not None:
-        bookmark.remove()
     joined = f", {counters.joined} put together" if counters.joined else ""
     print(
-        f"amikafka: {counters.events} events read, {counters.sent} messages"
+        f"amikafka: {counters.events} events read, {counters.delivered} messages"
         f" {'printed' if to_output else 'delivered'}, {counters.filtered} filtered,"
         f" {counters.dead_letters} set aside, {counters.torn} cut off, {counters.overlong} too"
         " long" + (f", {counters.gaps} missing in the input" if counters.gaps else "") + joined,
         file=sys.stderr,
     )
+    if refused is not None:
+        raise refused
     is_all_published = not (counters.dead_letters or counters.torn or counters.overlong)
     if found is not None:
         for path, count, example in found.without_events:
@@ -227,6 +223,29 @@ def replay_command(options: argparse.Namespace) -> int:
         is_all_published = False
         print(f"amikafka: {', '.join(options.input)}: 0 events in it", file=sys.stderr)
     return 0 if is_all_published else os.EX_DATAERR
+
+
+def _broken_off(
+    bookmark: replay.Bookmark | None, found: FilesReader | None, **arguments: Any
+) -> DeliveryFailed | None:
+    """Replay, and keep the bookmark of what is delivered; return why it ended early, `None` if it did not."""
+    position = 0
+
+    def delivered(up_to: int) -> None:
+        nonlocal position
+        position = up_to
+        if bookmark is not None and found is not None:
+            bookmark.note(lambda: found.bookmark(up_to))
+
+    try:
+        replay.replay(delivered=delivered, **arguments)
+    except DeliveryFailed as error:
+        if bookmark is not None and found is not None:
+            bookmark.store(lambda: found.bookmark(position))
+        return error
+    if bookmark is not None:
+        bookmark.remove()
+    return None
 
 
 def _open(name: str, kind: Callable[[BinaryIO, str], Recording]) -> Recording:

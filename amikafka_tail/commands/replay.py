@@ -20,7 +20,7 @@ from amikafka_tail.journal.dead_letters import read as read_letters
 from amikafka_tail.journal.durable import replace_file
 from amikafka_tail.journal.segment import CaptureTime
 from amikafka_tail.model.counters import Counters
-from amikafka_tail.model.errors import InputError
+from amikafka_tail.model.errors import DeliveryFailed, InputError
 from amikafka_tail.model.replayable_source import Reader
 
 log = logging.getLogger("amikafka.replay")
@@ -110,8 +110,12 @@ class Bookmark:
         """Store a position, at most once per second."""
         if self._clock() >= self._next:
             self._next = self._clock() + 1.0
-            if (found := place()) is not None:
-                replace_file(self._path, json.dumps(found).encode() + b"\n")
+            self.store(place)
+
+    def store(self, place: Callable[[], dict[str, Any] | None]) -> None:
+        """Store a position now."""
+        if (found := place()) is not None:
+            replace_file(self._path, json.dumps(found).encode() + b"\n")
 
     def remove(self) -> None:
         """Delete the file: the replay is complete."""
@@ -132,6 +136,9 @@ def replay(
 
     What cannot be published goes to the dead letters and is counted. `delivered` is called from time to time
     with the offset up to which everything of the current input is delivered.
+
+    Raises `DeliveryFailed` where Kafka refuses one event after another, which a person has to mend: nobody
+    waits for that in front of a command. What is not delivered then is still in the inputs.
     """
     progress = Progress(out)
     done = 0
@@ -148,6 +155,10 @@ def replay(
             while not pipeline.exhausted:
                 if not pipeline.step():
                     pipeline.take_reports(0.05)
+                if pipeline.is_held_up:
+                    pipeline.producer.discard()
+                    delivered(pipeline.ledger.position)
+                    raise DeliveryFailed(f"{pipeline.trouble}; the events that are left were not sent")
                 total = done + sum(each.end for _, each in inputs[index:])
                 progress.show(done + pipeline.ledger.position, total, counters.events)
                 delivered(pipeline.ledger.position)

@@ -212,15 +212,18 @@ class Attempts:
         """Go on at another offset: what comes before it is delivered."""
         self.ledger = Ledger(position)
 
-    def delivered(self) -> int:
-        """Note that something was released; return how many messages that were."""
+    def count_delivered(self) -> int:
+        """Return how many messages were released since the last call."""
         messages, self.ledger.delivered = self.ledger.delivered, 0
-        if not self.is_held_up:
-            self._retry_after = FIRST_RETRY
-            self.trouble = None
         if messages and isinstance(self.state, Together):
             self._refusals.clear()
         return messages
+
+    def delivered(self) -> None:
+        """Note that something was released: the next failure is a new one."""
+        if not self.is_held_up:
+            self._retry_after = FIRST_RETRY
+            self.trouble = None
 
     def await_refusal(self, error: DeliveryFailed) -> DeliveryFailed:
         """Wait a moment for a refused message's report: what is behind it may have failed before.

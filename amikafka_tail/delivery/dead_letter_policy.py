@@ -26,6 +26,7 @@ class DeadLetterPolicy:
 
     `given_up` says for the position of each event what is published in its place, if anything. All that set
     something aside raise `DeliveryFailed` where it cannot be kept. `delivered` is the checkpoint's offset.
+    `kept` is called with the position of each dead letter.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class DeadLetterPolicy:
         messages: Messages,
         counters: Counters,
         delivered: Callable[[], int],
+        kept: Callable[[int], None] = lambda _position: None,
     ) -> None:
         self.given_up: dict[int, Gap | None] = {}
         self._silenced: set[tuple[int, bytes]] = set()
@@ -42,6 +44,7 @@ class DeadLetterPolicy:
         self._messages = messages
         self._counters = counters
         self._delivered = delivered
+        self._kept = kept
 
     def _put(
         self,
@@ -60,6 +63,7 @@ class DeadLetterPolicy:
             )
         except OSError as error:
             raise self._not_kept(error) from error
+        self._kept(position)
         self._counters.dead_letters += 1
         in_its_place = None
         if type(event) is Gap and self.given_up.get(position) is not event:

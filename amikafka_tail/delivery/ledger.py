@@ -68,6 +68,9 @@ class DeliveryToken:
         self._receipt = receipt
         self._event = event
 
+    def sent(self) -> None:
+        """Note that librdkafka has the message: who tells when it is acknowledged is `MessageToken`."""
+
     def __call__(self, error: Any, message: Any) -> None:
         """Take the delivery report of one message. Called from the producer's poll, never raises."""
         if error is not None:

@@ -27,7 +27,7 @@ from amikafka_tail.model.event import Event
 from amikafka_tail.model.gaps import Gap
 from amikafka_tail.model.identity import Identity
 from amikafka_tail.model.payload import unpack
-from amikafka_tail.model.replayable_source import Reader, Unpublishable
+from amikafka_tail.model.replayable_source import KeepsDeadLetters, Reader, Unpublishable
 
 MAX_UNDELIVERED = 8 * 1024 * 1024
 """How far reading may run ahead of the checkpoint, in bytes: bounds memory where events are large."""
@@ -66,7 +66,7 @@ class Pipeline:
         self._reader = reader
         self._messages = messages
         self._dead_letter_policy = DeadLetterPolicy(
-            dead_letters, messages, counters, lambda: self.ledger.position
+            dead_letters, messages, counters, lambda: self.ledger.position, self._note_dead_letter
         )
         self._counters = counters
         self._clock = clock
@@ -179,12 +179,16 @@ class Pipeline:
         try:
             self._attempts.take_reports(seconds)
             if self._settle():
-                self._counters.delivered += self._attempts.delivered()
+                self._count_delivered()
+                self._attempts.delivered()
                 self._stall_detector.moved()
             elif self._stall_detector.is_over(self._attempts.producer, self._messages.topic):
                 raise DeliveryFailed("Kafka answers, and acknowledges nothing of what was sent to it")
         except DeliveryFailed as error:
             self._go_back(error)
+
+    def _count_delivered(self) -> None:
+        self._counters.delivered += self._attempts.count_delivered()
 
     def _settle(self) -> bool:
         """Release what is delivered for good; return whether there was anything. Raises `DeliveryFailed`."""
@@ -239,7 +243,9 @@ class Pipeline:
             self._identity = identity
             self._route = self._messages.route(identity)
 
-    def _send(self, events: Iterator[Event | Unpublishable], receipt: Receipt) -> Iterator[None]:
+    def _send(  # noqa: PLR0912, PLR0915 - one loop, read in one piece
+        self, events: Iterator[Event | Unpublishable], receipt: Receipt
+    ) -> Iterator[None]:
         """Send the events of one chunk.
 
         Yields when librdkafka's queue is full or a plugin has to wait, to go on with the same event.
@@ -287,7 +293,7 @@ class Pipeline:
                 try:
                     produce(topic, value, key, -1, token, token, moment_ms, headers)
                     counters.sent += 1
-                    if type(token) is MessageToken:
+                    if one_by_one:
                         token.sent()
                     break
                 except BufferError:
@@ -325,6 +331,11 @@ class Pipeline:
             self._send_late(in_its_place, failure.receipt)
         failure.receipt.settle_one()
 
+    def _note_dead_letter(self, position: int) -> None:
+        """Tell the reader, if it wants to know."""
+        if isinstance(self._reader, KeepsDeadLetters):
+            self._reader.note_dead_letter(position)
+
     def _send_late(self, event: Gap, receipt: Receipt) -> None:
         """Send what takes the place of a message that failed. Raises `DeliveryFailed` where that fails."""
         try:
@@ -356,6 +367,7 @@ class Pipeline:
         if self._transactions is None:
             with contextlib.suppress(DeliveryFailed):
                 self._settle()
+                self._count_delivered()
         self._counters.rewinds += 1
         self._sending = None
         self._held_until = None

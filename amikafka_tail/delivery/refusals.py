@@ -7,8 +7,8 @@ are no dead letters, as a person can mend the reason and the events are then acc
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator
+from datetime import datetime, timezone
 
 from amikafka_tail.delivery.ledger import Failure
 from amikafka_tail.kafka.producer import KafkaError, describe
@@ -16,8 +16,8 @@ from amikafka_tail.kafka.producer import KafkaError, describe
 OUTAGE_REFUSALS = 5
 """So many refusals in a row are an outage.
 
-Small, as each may cost a dead letter where events come one at a time; larger than what one call leaves in a row
-that is bad for itself (a dialplan that sets a huge variable gives some such events one after another).
+Small, as each may cost a dead letter where events come one at a time; larger than what one call leaves in a
+row that is bad for itself (a dialplan that sets a huge variable gives some such events one after another).
 """
 INVALID_RECORD = 87
 """Kafka's code; confluent-kafka 1.7.0 has no name for it."""
@@ -136,4 +136,4 @@ def _times(failure: Failure, now: float) -> str:
 
 
 def _utc(seconds: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+    return datetime.fromtimestamp(int(seconds), timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

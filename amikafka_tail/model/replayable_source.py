@@ -83,6 +83,14 @@ class Reader(Protocol):
         """
 
 
+@runtime_checkable
+class KeepsDeadLetters(Protocol):
+    """A reader that wants to know which of its events are in the dead letters. No reader has to."""
+
+    def note_dead_letter(self, position: int) -> None:
+        """Note that what was read at an offset is in the dead letters. It may be noted again."""
+
+
 class FollowingReader(Reader, Protocol):
     """Reads files that others write. The host stores its position as a bookmark of the reader's own form."""
 

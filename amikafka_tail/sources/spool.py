@@ -53,6 +53,8 @@ class SpoolOptions:
     """Where delivered files go with `after = archive`."""
     bad_directory: Path | None = None
     """Where files go that cannot be read or hold no events; `bad` in the spool directory by default."""
+    dead_letters: Literal["bad", "archive"] = "bad"
+    """Where a file goes of which something is in the dead letters: it is never deleted."""
     settle: float = field(default=2.0, metadata={"unit": "seconds", "minimum": 0, "maximum": 3600})
     """How long a file must not have changed, where the kernel does not say whether somebody writes to it."""
     watch: Literal["inotify", "poll"] = "inotify"
@@ -63,6 +65,8 @@ class SpoolOptions:
     def __post_init__(self) -> None:
         if (self.after == "archive") != (self.archive_directory is not None):
             raise ValueError("after = archive needs archive_directory, and the other way round")
+        if self.dead_letters == "archive" and self.archive_directory is None:
+            raise ValueError("dead_letters = archive needs after = archive and archive_directory")
         if "/" in self.pattern:
             raise ValueError(f'pattern "{self.pattern}" is for names of files, without directories')
 
@@ -102,7 +106,12 @@ class SpoolReader:
         """Names of files of which it was said that they can be neither read nor moved."""
         stored = (bookmark or {}).get("files", ())
         self._marks = {
-            each["mark"]["path"]: (Mark.from_dict(each["mark"]), each["events"]) for each in stored
+            each["mark"]["path"]: (
+                Mark.from_dict(each["mark"]),
+                each["events"],
+                each.get("dead_letters", False),
+            )
+            for each in stored
         }
         self.problem: str | None = None
         for directory in (options.directory, self._bad, options.archive_directory):
@@ -228,12 +237,12 @@ class SpoolReader:
     def _opened(self, path: Path) -> Spooled:
         """Open a file, to be read on where it is marked. Raises `OSError`."""
         file = LogFile(path)
-        mark, held_events = self._marks.pop(str(path), (None, False))
+        mark, held_events, dead_letters = self._marks.pop(str(path), (None, False, False))
         if mark is not None and is_marked(file, mark):
             file.start_at(mark.offset, mark.form)
         else:
-            held_events = False
-        spooled = Spooled(file, held_events=held_events)
+            held_events = dead_letters = False
+        spooled = Spooled(file, held_events=held_events, has_dead_letters=dead_letters)
         spooled.begin(self._undelivered.end)
         return spooled
 
@@ -265,6 +274,12 @@ class SpoolReader:
         self._undelivered.seek(position)
         self.release(position)
 
+    def note_dead_letter(self, position: int) -> None:
+        """Keep the file of an event, or of what is none, that is in the dead letters."""
+        for spooled in self._open:
+            if spooled.start <= position and (spooled.end is None or position < spooled.end):
+                spooled.has_dead_letters = True
+
     def release(self, position: int) -> None:
         """Everything before an offset is delivered: see to the files that are done."""
         for spooled, mark in self._undelivered.release(position):
@@ -286,6 +301,8 @@ class SpoolReader:
             file.close()
             if spooled.wrong or not spooled.held_events:
                 self._set_aside(path, spooled.wrong or "holds no events", done=True)
+            elif spooled.has_dead_letters and self._options.dead_letters == "bad":
+                self._set_aside(path, "some of it is in the dead letters", done=True)
             elif self._options.archive_directory is not None:
                 _move(path, self._options.archive_directory)
             else:
@@ -297,7 +314,7 @@ class SpoolReader:
             self._stuck.add(path.name)
             mark = spooled.delivered_to
             if mark is not None and len(self._marks) < MAX_MARKS:
-                self._marks[str(path)] = (mark, True)
+                self._marks[str(path)] = (mark, True, spooled.has_dead_letters)
 
     def _set_aside(self, path: Path, reason: str, *, done: bool = False) -> None:
         try:
@@ -321,8 +338,13 @@ class SpoolReader:
         places = [(spooled, spooled.delivered_to) for spooled in (*self._open, *self._grown)]
         for spooled, mark in (*places, *self._undelivered.up_to(position)):
             if mark is not None:
-                marks[mark.path] = (mark, spooled.held_events)
-        return {"files": [{"mark": mark.as_dict(), "events": events} for mark, events in marks.values()]}
+                marks[mark.path] = (mark, spooled.held_events, spooled.has_dead_letters)
+        return {
+            "files": [
+                {"mark": mark.as_dict(), "events": events, "dead_letters": dead_letters}
+                for mark, events, dead_letters in marks.values()
+            ]
+        }
 
     def close(self) -> None:
         """Close the files."""

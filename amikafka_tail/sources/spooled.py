@@ -9,10 +9,14 @@ from amikafka_tail.sources.logfile import LogFile, Mark
 
 
 class Spooled:
-    """A file of the spool, and what was found in it. `held_events` says so of what was delivered before."""
+    """A file of the spool, and what was found in it. `held_events` says so of what was delivered before.
 
-    def __init__(self, file: LogFile, *, held_events: bool = False) -> None:
+    `has_dead_letters` says whether something of it is in the dead letters.
+    """
+
+    def __init__(self, file: LogFile, *, held_events: bool = False, has_dead_letters: bool = False) -> None:
         self.file = file
+        self.has_dead_letters = has_dead_letters
         self.held_events = held_events
         self.wrong = ""
         """Why not all of it could be read."""

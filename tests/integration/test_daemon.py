@@ -371,3 +371,20 @@ def test_it_leaves_no_core_dump() -> None:
         "raise SystemExit(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"  # PR_GET_DUMPABLE
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=BOUND, check=False).returncode == 0
+
+
+def test_when_every_event_is_refused_it_holds_up_says_why_and_goes_on_when_that_is_mended(
+    world: World,
+) -> None:
+    text = world.configuration()
+    world.daemon.configure(text.replace("[kafka]", "[kafka]\nmessage_max_bytes = 1000"))
+    world.start()
+    for number in range(30):
+        world.asterisk.send(event(number, "X: " + "x" * 2000))
+    world.daemon.wait_for_log(r"held up by refusals: .*message_max_bytes.*next attempt in 2 s")
+    few = world.dead_letters
+    assert len(few) < 5
+    world.daemon.configure(text)
+    world.daemon.signal(signal.SIGHUP)
+    assert set(world.numbers(30 - len(few))) >= set(range(len(few), 30))
+    assert world.dead_letters == few

@@ -38,6 +38,7 @@ ERRORS = {
     "LoginRefused",
     "AlreadyLoggedIn",
     "DeliveryFailed",
+    "EverythingRefused",
     "Fenced",
     "JournalError",
     "DamagedCheckpoint",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import logging
@@ -10,14 +11,17 @@ from pathlib import Path
 import pytest
 
 from amikafka_tail.commands.replay import Progress, replay
+from amikafka_tail.delivery import attempts
 from amikafka_tail.delivery.messages import Messages, Route
 from amikafka_tail.delivery.printer import Printer
 from amikafka_tail.intake.recording import Recording
 from amikafka_tail.intake.stream_reader import StreamReader
 from amikafka_tail.journal.dead_letters import DeadLetters
 from amikafka_tail.model.counters import Counters
+from amikafka_tail.model.errors import DeliveryFailed
 from amikafka_tail.model.event import Event
 from amikafka_tail.model.identity import Identity
+from tests.unit.delivery.test_pipeline import REFUSED, Broker
 
 NOBODY = Identity(entity_id="x", system_name="", asterisk_version="", hostname="vm")
 
@@ -126,3 +130,54 @@ def test_no_progress_is_drawn_elsewhere() -> None:
     progress.show(500, 1000, 300)
     progress.clear()
     assert out.getvalue() == ""
+
+
+class Talkative(Broker):
+    said = ""
+
+
+def replayed_to(broker: Talkative, tmp_path: Path, count: int) -> Counters:
+    path = tmp_path / "a.ami"
+    path.write_bytes(b"".join(event(number) for number in range(count)))
+    recording, counters = Recording(path.open("rb"), path.name), Counters()
+    try:
+        replay(
+            [(recording.name, StreamReader(recording, 0, counters=counters))],
+            messages=dataclasses.replace(messages(), topic="pbx-events"),
+            connect=broker.connect,
+            dead_letters=DeadLetters(tmp_path / "dead.jsonl"),
+            counters=counters,
+            out=io.StringIO(),
+        )
+    except DeliveryFailed as error:
+        broker.said = str(error)
+    finally:
+        recording.close()
+    return counters
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for nothing between two attempts."""
+    monkeypatch.setattr(attempts, "FIRST_RETRY", 0.0)
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_replay_of_what_kafka_refuses_for_a_common_reason_ends_with_the_reason(tmp_path: Path) -> None:
+    broker = Talkative()
+    broker.fails = lambda _sent: REFUSED
+    counters = replayed_to(broker, tmp_path, 50)
+    assert "Policy violation" in broker.said
+    assert "were not sent" in broker.said
+    assert (counters.delivered, counters.dead_letters) == (0, 0)
+    assert not (tmp_path / "dead.jsonl").exists()
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_replay_counts_what_kafka_acknowledged_and_nothing_else(tmp_path: Path) -> None:
+    broker = Talkative()
+    broker.fails = lambda sent: REFUSED if b"Number: 7" in sent.value else None
+    counters = replayed_to(broker, tmp_path, 50)
+    assert broker.said == ""
+    assert (counters.delivered, counters.dead_letters) == (49, 1)
+    assert counters.sent > 50, "the others of its batch were sent again"

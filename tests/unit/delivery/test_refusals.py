@@ -195,9 +195,7 @@ def test_every_event_ends_in_kafka_or_in_the_dead_letters_and_never_in_both(
         world.broker.holds = hold
         pipeline = world.pipeline()
         for is_out in outages:
-            world.broker.fails = lambda sent, is_out=is_out: (
-                REFUSED if is_out or sent.value in bad else None
-            )
+            world.broker.fails = lambda sent, is_out=is_out: REFUSED if is_out or sent.value in bad else None
             try_for(world, pipeline, 40)
         world.broker.fails = lambda sent: REFUSED if sent.value in bad else None
         # A run at the front is held up however long it is: there nothing behind it is tried.

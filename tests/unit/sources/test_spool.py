@@ -453,3 +453,45 @@ def test_a_directory_that_cannot_be_read_is_said_once_and_again_when_it_happens_
             world.reader.look_for_files()
         away.rename(world.directory)
     assert caplog.messages == [f"cannot be read now: {world.directory}: No such file or directory"] * 2
+
+
+@pytest.mark.parametrize("after", ["delete", "archive"])
+@pytest.mark.parametrize("to", ["bad", "archive"])
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_file_of_which_something_is_in_the_dead_letters_is_never_deleted(
+    world: World, after: str, to: str, restarts: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if after == "delete" and to == "archive":
+        with pytest.raises(ValueError, match="dead_letters = archive needs"):
+            SpoolOptions(directory=world.directory, dead_letters="archive")
+        return
+    monkeypatch.setattr(spool, "CHUNK", 50)
+    world.options = {"after": after, "dead_letters": to}
+    if after == "archive":
+        world.options["archive_directory"] = world.archive
+    world.put("1.ami", events(*range(3)))
+    world.put("2.ami", events(*range(3, 20)))
+    world.put("3.ami", events(20))
+    assert 3 < world.read(4)[-1] < 19, "the second file is read in part"
+    world.reader.note_dead_letter(len(events(*range(3))) + 1)
+    if restarts:
+        world.restart()
+    world.read()
+    kept = world.archive if to == "archive" else world.directory / "bad"
+    assert (kept / "2.ami").read_bytes() == events(*range(3, 20))
+    assert world.left == []
+    others = {path.name for path in (world.directory / "bad").glob("*.ami")} - {"2.ami"}
+    assert others == set(), "files without dead letters are as before"
+    if to == "bad":
+        reason = json.loads((kept / f"2.ami{spool.REASON}").read_text())["reason"]
+        assert reason == "some of it is in the dead letters"
+
+
+def test_a_dead_letter_belongs_to_its_file_alone(world: World) -> None:
+    first = events(1)
+    world.put("1.ami", first)
+    world.put("2.ami", events(2))
+    world.read(deliver=False)
+    world.reader.note_dead_letter(len(first) + 1)  # an offset after each file belongs to it
+    world.reader.release(world.reader.position)
+    assert [path.name for path in (world.directory / "bad").glob("*.ami")] == ["2.ami"]
