@@ -19,6 +19,7 @@ from amikafka_tail.ami.framing import END
 from amikafka_tail.delivery.attempts import FIRST_RETRY
 from amikafka_tail.delivery.messages import Messages, Route
 from amikafka_tail.delivery.pipeline import Pipeline
+from amikafka_tail.delivery.refusals import OUTAGE_REFUSALS
 from amikafka_tail.delivery.transactions import Committed, Transactions
 from amikafka_tail.intake import stream_reader as reader_module
 from amikafka_tail.intake.stream_reader import StreamReader
@@ -355,6 +356,31 @@ def test_many_refused_messages_do_not_make_the_waits_longer(
     waits = re.findall(r"next attempt in (\d+) s", caplog.text)
     assert len(waits) > 15
     assert set(waits) == {f"{FIRST_RETRY:.0f}"}
+
+
+@pytest.mark.parametrize("fails_what_follows", [False, True])
+@pytest.mark.parametrize("good", [0, 7])
+def test_a_run_of_refusals_is_held_up_and_goes_on_by_itself(
+    world: World, fails_what_follows: bool, good: int
+) -> None:
+    world.kafka.fails_what_follows = fails_what_follows
+    events = world.write(50)
+    taken = set(events[:good])
+    world.kafka.fails = lambda value: None if value in taken else REFUSED
+    pipeline = world.pipeline()
+    world.run(pipeline, until=lambda: pipeline.is_held_up)
+    aborted = world.kafka.aborted
+    world.run(pipeline, until=lambda: world.now > 500)
+    assert pipeline.is_held_up
+    assert world.kafka.aborted - aborted <= 40
+    dead = [
+        json.loads(line)["event"].encode() for line in world.dead_letters.path.read_text().splitlines()
+    ]
+    assert dead == events[good : good + OUTAGE_REFUSALS - 1]
+    world.kafka.fails = lambda _value: None
+    world.run(pipeline)
+    assert world.kafka.events == [each for each in events if each not in dead]
+    assert world.counters.delivered == 50 - len(dead)
 
 
 def test_the_gap_that_it_leaves_is_published_in_its_place(world: World) -> None:
