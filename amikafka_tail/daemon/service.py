@@ -23,6 +23,7 @@ from amikafka_tail.daemon.reloads import Reloads
 from amikafka_tail.daemon.status.endpoints import Endpoints
 from amikafka_tail.daemon.status.gather import Daemon
 from amikafka_tail.delivery import build
+from amikafka_tail.delivery.acknowledged import Acknowledged
 from amikafka_tail.delivery.pipeline import Pipeline
 from amikafka_tail.intake import build_source
 from amikafka_tail.intake.fd_store import discard_handed_over
@@ -91,7 +92,9 @@ class Service:
             interval=settings.journal.fsync_interval,
         )
 
-    def _make_pipeline(self, position: int, *, in_block: bool = False) -> Pipeline:
+    def _make_pipeline(
+        self, position: int, *, in_block: bool = False, acknowledged: Acknowledged | None = None
+    ) -> Pipeline:
         transactions = build.transactions(
             self._settings,
             owner=self._owner,
@@ -115,6 +118,7 @@ class Service:
             dead_letters=self._dead_letters,
             counters=self._counters,
             clock=time.monotonic,
+            acknowledged=acknowledged,
         )
 
     def run(self) -> None:
@@ -222,6 +226,7 @@ class Service:
             return
         self._drain(DRAIN_SECONDS)
         self._release()
+        keeps_offsets = self._intake.fixed_offsets
         try:
             self._intake.reload(settings)
         except AmikafkaError as error:
@@ -236,8 +241,13 @@ class Service:
             log.warning("%s needs a restart to take effect: events are still published", settings.disabled_by)
         # Read again what Kafka has not acknowledged, as after a failure.
         self._counters.rewinds += not self._pipeline.settled
-        self._pipeline.producer.discard()
-        self._pipeline = self._make_pipeline(self._pipeline.ledger.position)
+        acknowledged = self._pipeline.leave()
+        self._release()
+        self._pipeline = self._make_pipeline(
+            self._pipeline.ledger.position,
+            # With other files the same offsets may be those of other events.
+            acknowledged=acknowledged if keeps_offsets and self._intake.fixed_offsets else None,
+        )
         log.info("configuration reloaded: %s", settings.path)
         self._notifier.tell("READY=1", "STATUS=reloaded")
         self._reloads.done([])

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
+from amikafka_tail.delivery.acknowledged import Acknowledged
 from amikafka_tail.delivery.ledger import Failure, Ledger
 from amikafka_tail.delivery.refusals import Refusals
 from amikafka_tail.delivery.sender import Sender
@@ -36,6 +37,8 @@ FIRST_RETRY, LONGEST_RETRY = 1.0, 30.0
 """Seconds to wait before going on after a failure: doubled each time, until something is delivered."""
 REPORT_SECONDS, REPORT_POLLS = 0.05, 5
 """How long, and how often, the report of a refused message is waited for when another one has failed."""
+RECALL_SECONDS, RECALL_POLLS = 0.05, 10
+"""How long, and how often, the reports of messages that are not sent any more are waited for."""
 REFUSED_IN_TRANSACTION = "a transaction with a message that was refused has to be sent again without it"
 
 log = logging.getLogger("amikafka.pipeline")
@@ -120,9 +123,10 @@ class Attempts:
 
     Begins at `position`. `give_up` sends a refused message to the dead letters and settles its failure; it
     raises `DeliveryFailed` where it cannot. `explain` says why Kafka refuses a message, and what a person can
-    do. With `transactional` every refusal ends the attempt: the
-    transaction is sent again without the message. `clock` gives monotonic seconds. Raises `ConfigError` where
-    the first producer cannot be made.
+    do. `sent` is how many messages were handed to producers so far. What Kafka has acknowledged above the
+    checkpoint is in `acknowledged` when an attempt is over. With `transactional` every refusal ends the
+    attempt: the transaction is sent again without the message. `clock` gives monotonic seconds. Raises
+    `ConfigError` where the first producer cannot be made.
     """
 
     def __init__(
@@ -135,6 +139,8 @@ class Attempts:
         explain: Callable[[Failure], str],
         transactional: bool,
         clock: Callable[[], float],
+        sent: Callable[[], int],
+        acknowledged: Acknowledged | None = None,
     ) -> None:
         self.state: Together | OneByOne | HeldUp | Resending = Together()
         self.ledger = Ledger(position)
@@ -145,6 +151,10 @@ class Attempts:
         self._give_up = give_up
         self._explain = explain
         self._refusals = Refusals()
+        self.acknowledged = acknowledged if acknowledged is not None else Acknowledged()
+        self._sent = sent
+        self._sent_before = sent()
+        self._failed = 0
         self._transactional = transactional
         self._clock = clock
         self._retry_after = FIRST_RETRY
@@ -208,6 +218,12 @@ class Attempts:
             self._refusals.add(failure)
             raise self._everything_refused(failure)
 
+    @property
+    def acknowledged_messages(self) -> int:
+        """How many messages Kafka has acknowledged of those that this producer has got."""
+        failed = self._failed + len(self.ledger.failures)
+        return self._sent() - self._sent_before - failed - len(self.producer)
+
     def start_at(self, position: int) -> None:
         """Go on at another offset: what comes before it is delivered."""
         self.ledger = Ledger(position)
@@ -257,10 +273,29 @@ class Attempts:
                 then = OneByOne(self._clock() + ONE_BY_ONE_SECONDS, batches)
         if isinstance(error, EverythingRefused) and not isinstance(then, HeldUp):
             then = HeldUp(then if isinstance(then, Together) else then.then)
-        position = self.ledger.abandon()
+        position = self.abandon()
         self._refusals.begin_attempt()
         self._enter(self._wait(error, then))
         return position
+
+    def abandon(self) -> int:
+        """Take back what is not acknowledged; return the offset to go on from. Blocks for half a second."""
+        if not self._transactional:
+            self._recall()
+            self.ledger.settle()
+        return self.ledger.abandon(None if self._transactional else self.acknowledged)
+
+    def _recall(self) -> None:
+        """Throw away what is not acknowledged, and take the reports that say what that is.
+
+        What is on its way to a broker may be acknowledged just now. Nobody will know, and it comes twice.
+        """
+        self.producer.purge()
+        for _ in range(RECALL_POLLS):
+            if not len(self.producer):
+                return
+            with contextlib.suppress(KafkaException):  # fatal: the reports come all the same
+                self.producer.poll(RECALL_SECONDS)
 
     def _judge_failures(self) -> bool:
         """Note what is refused for itself; return whether there was any.
@@ -270,6 +305,8 @@ class Attempts:
         """
         failures = list(self.ledger.failures)
         self.ledger.failures.clear()
+        self.ledger.lose(failures)
+        self._failed += len(failures)
         state = self.state
         refused = [failure for failure in failures if is_permanent(failure.error)]
         if refused and isinstance(state, OneByOne):
@@ -305,7 +342,11 @@ class Attempts:
         elif self._refusals.are_outage:
             raise self._everything_refused(failure)
         else:
-            self._give_up(failure)
+            self._give_up_for_good(failure)
+
+    def _give_up_for_good(self, failure: Failure) -> None:
+        self._give_up(failure)
+        self.ledger.settle_failure(failure)
 
     def _note_acknowledged(self) -> None:
         """Give up what is refused although something behind it is acknowledged. Raises `DeliveryFailed`."""
@@ -316,17 +357,17 @@ class Attempts:
             self._retry_after = FIRST_RETRY
             self._enter(OneByOne(self._clock() + ONE_BY_ONE_SECONDS, self.state.then))
         for failure in self._refusals.isolated():
-            self._give_up(failure)
+            self._give_up_for_good(failure)
 
     def _give_up_isolated(self) -> None:
         """Judge the suspects once no report can tell more of them. Raises `DeliveryFailed`."""
         for failure in self._refusals.isolated():
-            self._give_up(failure)
+            self._give_up_for_good(failure)
         if self._refusals.suspects and not len(self.producer):
             if self._refusals.are_outage:
                 raise self._everything_refused(self._refusals.suspects[-1])
             for failure in self._refusals.all_suspects():
-                self._give_up(failure)
+                self._give_up_for_good(failure)
 
     def _everything_refused(self, last: Failure) -> EverythingRefused:
         return EverythingRefused(
@@ -343,6 +384,7 @@ class Attempts:
         if is_usable and state.batch_size == before.batch_size:
             return
         self.producer.discard()
+        self._sent_before, self._failed = self._sent(), 0
         try:
             self.producer = self._connect(state.batch_size)
         except ConfigError as error:  # what it takes, a certificate for one, may come back

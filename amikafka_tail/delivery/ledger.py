@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from typing import Any, NamedTuple
+
+from amikafka_tail.delivery.acknowledged import Acknowledged
+
+UNKNOWN = -1
+"""The position of an event that a report does not tell."""
 
 
 class Failure(NamedTuple):
@@ -14,6 +20,8 @@ class Failure(NamedTuple):
     message: Any
     event: Any
     """What it was made of, where it had a `DeliveryToken` of its own."""
+    position: int = UNKNOWN
+    """Where the event is that it was made of."""
 
 
 class Receipt:
@@ -21,10 +29,21 @@ class Receipt:
 
     It is finished when nothing is `pending`: whoever sends the chunk's messages holds it, as does each
     failure until somebody has settled it, and the `DeliveryToken` that the messages carry. `messages` is how
-    many there were, once that is known, without those that were given up.
+    many there were, once that is known, without those that were given up. Events were sent from the position
+    `first` to before `sent_to`; `is_whole` says that these are all of the chunk.
     """
 
-    __slots__ = ("acknowledged", "end", "failures", "messages", "pending", "start")
+    __slots__ = (
+        "acknowledged",
+        "end",
+        "failures",
+        "first",
+        "is_whole",
+        "messages",
+        "pending",
+        "sent_to",
+        "start",
+    )
 
     def __init__(self, start: int, end: int, failures: list[Failure], acknowledged: list[int]) -> None:
         self.start = start
@@ -33,6 +52,8 @@ class Receipt:
         self.messages = 0
         self.failures = failures
         self.acknowledged = acknowledged
+        self.first = self.sent_to = start
+        self.is_whole = False
 
     def settle_one(self) -> None:
         """Give up one hold: that of a failure that was dealt with, or the sender's."""
@@ -68,14 +89,18 @@ class DeliveryToken:
         self._receipt = receipt
         self._event = event
 
-    def sent(self) -> None:
-        """Note that librdkafka has the message: who tells when it is acknowledged is `MessageToken`."""
-
     def __call__(self, error: Any, message: Any) -> None:
         """Take the delivery report of one message. Called from the producer's poll, never raises."""
         if error is not None:
             self._receipt.pending += 1
-            self._receipt.failures.append(Failure(self._receipt, error, message, self._event))
+            position = getattr(self._event, "position", UNKNOWN)
+            self._receipt.failures.append(Failure(self._receipt, error, message, self._event, position))
+
+    def failed_at(self, position: int, error: Any, message: Any) -> None:
+        """Take the delivery report of one message of several, made of the event at `position`."""
+        if error is not None:
+            self._receipt.pending += 1
+            self._receipt.failures.append(Failure(self._receipt, error, message, None, position))
 
     def __del__(self) -> None:
         self._receipt.pending -= 1
@@ -119,7 +144,9 @@ class Ledger:
         self.acknowledged: list[int] = []
         """Positions of events that Kafka has acknowledged, where they had a `MessageToken`."""
         self.delivered = 0
-        """Messages of the receipts that are released."""
+        """Messages that are acknowledged for good: of the receipts that are released, or remembered."""
+        self._lost: dict[int, Failure] = {}
+        """Failures that nobody has settled, by their id."""
         self._receipts: deque[Receipt] = deque()
 
     def open(self, start: int, end: int) -> Receipt:
@@ -159,14 +186,43 @@ class Ledger:
         """How many chunks are not delivered whole."""
         return len(self._receipts)
 
-    def abandon(self) -> int:
+    def lose(self, failures: Iterable[Failure]) -> None:
+        """Note messages that are not delivered, unless `settle_failure` follows."""
+        self._lost.update((id(each), each) for each in failures)
+
+    def settle_failure(self, failure: Failure) -> None:
+        """Note that somebody has dealt with a failure: nothing of it is sent again."""
+        self._lost.pop(id(failure), None)
+
+    def abandon(self, acknowledged: Acknowledged | None = None) -> int:
         """Forget every receipt, to read their chunks again; return the offset to go back to.
 
-        What is delivered and not settled yet is forgotten too: settle first where it counts by itself.
+        What is known to be delivered is added to `acknowledged`; without that it is sent again.
+        Settle first.
 
         Reports that still come for abandoned messages go to receipts that nobody looks at any more.
         """
+        self.lose(self.failures)
+        if acknowledged is not None:
+            self._remember(acknowledged)
+        self._lost.clear()
         self._receipts.clear()
         self.failures = []
         self.acknowledged = []
         return self.position
+
+    def _remember(self, acknowledged: Acknowledged) -> None:
+        """Add what is delivered of each receipt of which every message is accounted for."""
+        lost: dict[Receipt, list[int]] = {}
+        for failure in self._lost.values():
+            lost.setdefault(failure.receipt, []).append(failure.position)
+        acknowledged.release(self.position)
+        behind = self.position
+        for receipt in self._receipts:
+            missing = lost.get(receipt, [])
+            # A message that is neither reported nor acknowledged holds the receipt by its token.
+            is_accounted_for = receipt.pending == len(missing) + (not receipt.is_whole)
+            if is_accounted_for and UNKNOWN not in missing and receipt.first >= behind:
+                acknowledged.add(receipt.first, receipt.sent_to, missing)
+                self.delivered += receipt.messages - len(missing)
+            behind = max(behind, receipt.sent_to)

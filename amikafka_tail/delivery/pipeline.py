@@ -9,8 +9,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from functools import partial
+from itertools import chain
 
+from amikafka_tail.delivery.acknowledged import Acknowledged
 from amikafka_tail.delivery.attempts import LONGEST_RETRY, Attempts, Connect, HeldUp, OneByOne
 from amikafka_tail.delivery.dead_letter_policy import DeadLetterPolicy
 from amikafka_tail.delivery.ledger import DeliveryToken, Failure, Ledger, MessageToken, Receipt
@@ -45,7 +48,8 @@ class Pipeline:
     `connect` makes a producer, and another when that one has to be replaced. `clock` gives monotonic seconds,
     `now` the time of day.
     With `transactions`, whose `connect` it then is, events are published exactly once; `resume` makes the
-    reader that goes on where the last transaction ended, if it can.
+    reader that goes on where the last transaction ended, if it can. Nothing is sent of what is
+    `acknowledged`, as an earlier pipeline left it.
     """
 
     def __init__(
@@ -60,6 +64,7 @@ class Pipeline:
         now: Callable[[], float] = time.time,
         transactions: Transactions | None = None,
         resume: Callable[[Committed], Reader | None] = lambda _committed: None,
+        acknowledged: Acknowledged | None = None,
     ) -> None:
         self.held: str | None = None
         """Which plugin makes the events wait, and why, where that takes longer than a moment."""
@@ -75,7 +80,7 @@ class Pipeline:
         self._held_until: float | None = None
         self._sent_late = 0
         """How many messages were sent that belong to a chunk whose others had been sent before."""
-        self._sending: Iterator[None] | None = None
+        self._sending: Generator[None, None, None] | None = None
         self._identity = messages.fallback
         self._route = messages.route(messages.fallback)
         self._transactions = transactions
@@ -88,6 +93,8 @@ class Pipeline:
             explain=lambda failure: explain(failure, messages.topic, now=now()),
             transactional=transactions is not None,
             clock=clock,
+            sent=lambda: counters.sent,
+            acknowledged=acknowledged,
         )
 
     @property
@@ -182,7 +189,9 @@ class Pipeline:
                 self._count_delivered()
                 self._attempts.delivered()
                 self._stall_detector.moved()
-            elif self._stall_detector.is_over(self._attempts.producer, self._messages.topic):
+            elif self._stall_detector.is_over(
+                self._attempts.producer, self._messages.topic, self._attempts.acknowledged_messages
+            ):
                 raise DeliveryFailed("Kafka answers, and acknowledges nothing of what was sent to it")
         except DeliveryFailed as error:
             self._go_back(error)
@@ -196,7 +205,10 @@ class Pipeline:
         self._dead_letter_policy.sync()
         transactions = self._transactions
         if transactions is None:
-            return self._attempts.ledger.settle() > 0
+            released = self._attempts.ledger.settle() > 0
+            if released and self._attempts.acknowledged:
+                self._attempts.acknowledged.release(self.ledger.position)
+            return released
         if self.paused_until is None:
             transactions.open()
         committed = transactions.opened()
@@ -245,7 +257,7 @@ class Pipeline:
 
     def _send(  # noqa: PLR0912, PLR0915 - one loop, read in one piece
         self, events: Iterator[Event | Unpublishable], receipt: Receipt
-    ) -> Iterator[None]:
+    ) -> Generator[None, None, None]:
         """Send the events of one chunk.
 
         Yields when librdkafka's queue is full or a plugin has to wait, to go on with the same event.
@@ -256,55 +268,70 @@ class Pipeline:
         envelope, render = self._route
         produce = self.producer.produce
         attempts = self._attempts
+        acknowledged = attempts.acknowledged or None
         one_by_one = isinstance(attempts.state, (OneByOne, HeldUp))
-        token = shared_token = DeliveryToken(receipt)
+        shared_token = DeliveryToken(receipt)
+        failed_at = shared_token.failed_at
+        token: Callable[..., None] = shared_token
         topic = self._messages.topic
         choose = self._messages.choose
         if self._transactions is not None:
             self._transactions.begin()
-        for found in events:
-            event: Event | None
-            if type(found) is Event and not (given_up and found.position in given_up):
-                event = found
-                token = MessageToken(receipt, event) if one_by_one else shared_token
-                counters.events += 1
-            else:
-                event = self._in_place_of(found)
-                token = DeliveryToken(receipt, event)
-            while event is not None:
-                while one_by_one and attempts.is_waiting_for_verdict:
-                    yield
-                try:
-                    chosen = event if choose is None or type(event) is Gap else choose(event)
-                    if chosen is None:
-                        counters.filtered += 1
-                        break
-                    key, headers, moment_ms = envelope(chosen)
-                    value = render(chosen)
-                    if type(value) is not bytes:
-                        value, headers = unpack(value, headers)
-                except Exception as error:
-                    if self._has_to_wait(error):
-                        yield
-                    else:
-                        event = self._dead_letter_policy.failed(event, error)
-                        token = DeliveryToken(receipt, event)
+        first = found = next(events, None)
+        if first is not None:
+            receipt.first = receipt.sent_to = first.position
+            events = chain((first,), events)
+        try:
+            for found in events:
+                event: Event | None
+                if acknowledged is not None and found.position in acknowledged:
                     continue
-                try:
-                    produce(topic, value, key, -1, token, token, moment_ms, headers)
-                    counters.sent += 1
-                    if one_by_one:
-                        token.sent()
-                    break
-                except BufferError:
-                    yield
-                except KafkaException as error:
-                    event = self._refused(event, error.args[0], receipt)
+                if type(found) is Event and not (given_up and found.position in given_up):
+                    event = found
+                    at = event.position
+                    token = MessageToken(receipt, event) if one_by_one else partial(failed_at, at)
+                    counters.events += 1
+                else:
+                    event = self._in_place_of(found)
                     token = DeliveryToken(receipt, event)
-        # Whoever keeps an exception that a plugin raised keeps this frame too; see DeliveryToken.
-        del token, shared_token
-        receipt.messages += counters.sent - sent_before - (self._sent_late - late_before)
-        receipt.settle_one()
+                while event is not None:
+                    while one_by_one and attempts.is_waiting_for_verdict:
+                        yield
+                    try:
+                        chosen = event if choose is None or type(event) is Gap else choose(event)
+                        if chosen is None:
+                            counters.filtered += 1
+                            break
+                        key, headers, moment_ms = envelope(chosen)
+                        value = render(chosen)
+                        if type(value) is not bytes:
+                            value, headers = unpack(value, headers)
+                    except Exception as error:
+                        if self._has_to_wait(error):
+                            yield
+                        else:
+                            event = self._dead_letter_policy.failed(event, error)
+                            token = DeliveryToken(receipt, event)
+                        continue
+                    try:
+                        produce(topic, value, key, -1, token, token, moment_ms, headers)
+                        counters.sent += 1
+                        if type(token) is MessageToken:
+                            token.sent()
+                        break
+                    except BufferError:
+                        yield
+                    except KafkaException as error:
+                        event = self._refused(event, error.args[0], receipt)
+                        token = DeliveryToken(receipt, event)
+            receipt.is_whole = True
+            receipt.settle_one()
+        finally:
+            if found is not None:
+                receipt.sent_to = found.position + receipt.is_whole
+            receipt.messages += counters.sent - sent_before - (self._sent_late - late_before)
+            # Whoever keeps an exception that a plugin raised keeps this frame too; see DeliveryToken.
+            del token, shared_token, failed_at
 
     def _in_place_of(self, found: Event | Unpublishable) -> Event | None:
         """Return what is published for what is no ordinary event, if anything. Raises `DeliveryFailed`."""
@@ -369,10 +396,28 @@ class Pipeline:
                 self._settle()
                 self._count_delivered()
         self._counters.rewinds += 1
-        self._sending = None
+        self._stop_sending()
         self._held_until = None
         self._reader.seek(self._attempts.fail(error))
-        self._stall_detector.moved()
+        self._count_delivered()
+        self._stall_detector.begin()
+
+    def _stop_sending(self) -> None:
+        """Send nothing more of the chunk: its receipt says how far that came."""
+        if self._sending is not None:
+            self._sending.close()
+            self._sending = None
+
+    def leave(self) -> Acknowledged:
+        """Throw away what is not acknowledged; return what is, for the pipeline that goes on.
+
+        That begins at the position of the ledger, with a reader that gives the same offsets.
+        """
+        self._stop_sending()
+        self._attempts.abandon()
+        self._count_delivered()
+        self.producer.discard()
+        return self._attempts.acknowledged
 
     def _has_to_wait(self, error: Exception) -> bool:
         """Tell whether a plugin asked to be called again later, and wait if it did."""

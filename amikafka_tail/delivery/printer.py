@@ -88,5 +88,8 @@ class Printer:
         """Say yes."""
         return True
 
+    def purge(self) -> None:
+        """Do nothing: all is printed."""
+
     def discard(self) -> None:
         """Do nothing: nothing is held."""

@@ -34,5 +34,8 @@ class Sender(Protocol):
     def has_leaders(self, topic: str, seconds: float) -> bool:
         """Ask Kafka whether every partition of a topic has a leader. Blocks for at most `seconds`."""
 
+    def purge(self) -> None:
+        """Throw away what is not acknowledged. `poll` then reports each message as failed. Blocks not."""
+
     def discard(self) -> None:
         """Throw away what is not sent yet and close."""

@@ -118,7 +118,7 @@ class Producer:
         on_statistics: Callable[[str], None] | None = None,
     ) -> None:
         self.fatal: str | None = None
-        self._is_discarded = False
+        self._is_discarded = self._is_purged = False
         self.max_in_flight = min(
             MAX_IN_FLIGHT, int(properties.get("queue.buffering.max.messages", MAX_IN_FLIGHT))
         )
@@ -159,6 +159,11 @@ class Producer:
             return False
         return bool(partitions) and all(partition.leader >= 0 for partition in partitions.values())
 
+    def purge(self) -> None:
+        """Throw away what is not acknowledged: `poll` reports it as failed. Nothing can be sent after it."""
+        self._is_purged = True
+        self._producer.purge(blocking=False)
+
     def discard(self) -> None:
         """Drop what is not sent yet, and close in the background, which can take a second."""
         self._is_discarded = True
@@ -174,6 +179,8 @@ class Producer:
         threading.Thread(target=close, name="discard-producer", daemon=True).start()
 
     def _error(self, error: KafkaError) -> None:
+        if self._is_purged:
+            return  # the purge itself is a fatal error of an idempotent producer
         if error.fatal():
             self.fatal = str(error.str())
         self._on_error(str(error.str()))
@@ -200,6 +207,9 @@ class NoProducer:
     def has_leaders(self, _topic: str, _seconds: float) -> bool:
         """Return false."""
         return False
+
+    def purge(self) -> None:
+        """Do nothing."""
 
     def discard(self) -> None:
         """Do nothing."""

@@ -59,6 +59,9 @@ class _Collector:
         """Return true."""
         return True
 
+    def purge(self) -> None:
+        pass
+
     def discard(self) -> None:
         pass
 

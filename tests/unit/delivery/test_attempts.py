@@ -26,6 +26,7 @@ from amikafka_tail.model.event import Event
 
 REFUSED = KafkaError(KafkaError.POLICY_VIOLATION)
 TOO_LARGE = KafkaError(KafkaError.MSG_SIZE_TOO_LARGE)
+PURGED = KafkaError(KafkaError._PURGE_QUEUE)
 TIMED_OUT = KafkaError(KafkaError._MSG_TIMED_OUT)
 
 
@@ -61,6 +62,9 @@ class FakeProducer:
     def has_leaders(self, _topic: str, _seconds: float) -> bool:
         return True
 
+    def purge(self) -> None:
+        self.reports = [(token, PURGED) for token, _ in self.reports]
+
     def discard(self) -> None:
         assert not self.is_discarded
         self.is_discarded = True
@@ -82,6 +86,7 @@ class World:
             explain=lambda failure: str(failure.error.str()),
             transactional=transactional,
             clock=lambda: self.now,
+            sent=lambda: self.read,
         )
 
     def connect(self, batch_size: int | None = None) -> FakeProducer:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from amikafka_tail.delivery.ledger import DeliveryToken, Ledger
+from amikafka_tail.delivery.ledger import UNKNOWN, DeliveryToken, Ledger
 
 
 class InFlight:
@@ -85,7 +85,9 @@ def test_a_failed_delivery_is_noted_and_holds_its_chunk() -> None:
     ledger = Ledger(0)
     chunk = sent(ledger, 0, 100, messages=1)
     chunk.fail()
-    assert [tuple(failure) for failure in ledger.failures] == [(chunk.receipt, "error", "message", None)]
+    assert [tuple(failure) for failure in ledger.failures] == [
+        (chunk.receipt, "error", "message", None, UNKNOWN)
+    ]
     assert (ledger.settle(), ledger.position) == (0, 0)
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from amikafka_tail.ami.framing import END
 from amikafka_tail.delivery import pipeline as pipeline_module
+from amikafka_tail.delivery.acknowledged import Acknowledged
 from amikafka_tail.delivery.attempts import (
     BATCH_OF_ONE,
     FIRST_RETRY,
@@ -42,6 +43,7 @@ UPGRADED = Identity(entity_id="a", system_name="upgraded", asterisk_version="23"
 ROUNDS = 5_000
 
 TIMED_OUT = KafkaError(KafkaError._MSG_TIMED_OUT)
+PURGED = KafkaError(KafkaError._PURGE_QUEUE)
 UNKNOWN_TOPIC = KafkaError(KafkaError._UNKNOWN_TOPIC)
 REFUSED = KafkaError(KafkaError.POLICY_VIOLATION)
 TOO_LARGE = KafkaError(KafkaError.MSG_SIZE_TOO_LARGE)
@@ -117,7 +119,7 @@ class FakeSender:
     def __init__(self, broker: Broker, *, alone: bool) -> None:
         self._alone = alone
         self.fatal: str | None = None
-        self.discarded = False
+        self.discarded = self.purged = False
         self.queue: list[Sent] = []
         self.produced: list[bytes] = []
         self._broker = broker
@@ -132,6 +134,7 @@ class FakeSender:
     def produce(self, *arguments: Any) -> None:
         topic, value, key, partition, callback, on_delivery, timestamp_ms, headers = arguments
         assert not self.discarded
+        assert not self.purged
         assert (topic, partition) == ("pbx-events", -1)
         assert callback == on_delivery
         if len(self.queue) >= self._broker.capacity:
@@ -145,6 +148,10 @@ class FakeSender:
         assert not self.discarded
         assert 0 <= seconds < 1
         waiting, self.queue = self.queue, []
+        if self.purged:
+            for sent in waiting:
+                sent.report(PURGED, Message(sent.value))
+            return len(waiting)
         self.queue = [sent for sent in waiting if self._broker.holds(sent)]
         batch = [sent for sent in waiting if sent not in self.queue]
         errors = [self._broker.fails(sent) for sent in batch]
@@ -160,6 +167,9 @@ class FakeSender:
     def has_leaders(self, topic: str, seconds: float) -> bool:
         assert topic == "pbx-events"
         return self._broker.answers
+
+    def purge(self) -> None:
+        self.purged = True
 
     def discard(self) -> None:
         self.discarded = True
@@ -207,6 +217,7 @@ class World:
         self.filters: list[tuple[str, Filter]] = []
         self.render: Callable[[Event], bytes | Payload] = lambda each: each.raw
         self.rendered_as: list[str] = []
+        self.topic = "pbx-events"
 
     def reopen_journal(self, **options: int) -> None:
         self.journal.close()
@@ -215,7 +226,9 @@ class World:
     def write(self, data: bytes, now_ms: int = NOW) -> None:
         self.journal.append(data, now_ms)
 
-    def pipeline(self, position: int = 0, *, in_block: bool = False) -> Pipeline:
+    def pipeline(
+        self, position: int = 0, *, in_block: bool = False, acknowledged: Acknowledged | None = None
+    ) -> Pipeline:
         def route(identity: Identity) -> Route:
             self.rendered_as.append(identity.system_name)
             headers = [("system_name", identity.system_name.encode())]
@@ -227,7 +240,7 @@ class World:
         return Pipeline(
             StreamReader(self.journal, position, in_block=in_block, counters=self.counters),
             messages=Messages(
-                topic="pbx-events",
+                topic=self.topic,
                 format_name="raw",
                 choose=chain(self.filters),
                 route=route,
@@ -237,6 +250,7 @@ class World:
             dead_letters=self.dead_letters,
             counters=self.counters,
             clock=self.clock,
+            acknowledged=acknowledged,
         )
 
     def run(self, pipeline: Pipeline) -> list[int]:
@@ -783,7 +797,8 @@ def test_a_failure_in_the_middle_of_sending_a_chunk_loses_nothing(world: World) 
     world.broker.fails = lambda sent: failing.pop() if sent.value == event(1) and failing else None
     world.run(world.pipeline())
     assert set(world.broker.values) == set(events)
-    assert world.broker.senders[1].produced == events
+    acknowledged = [events[0], *events[2:4]]
+    assert world.broker.senders[1].produced == [each for each in events if each not in acknowledged]
 
 
 # Failures for ever.

@@ -373,9 +373,7 @@ def test_a_run_of_refusals_is_held_up_and_goes_on_by_itself(
     world.run(pipeline, until=lambda: world.now > 500)
     assert pipeline.is_held_up
     assert world.kafka.aborted - aborted <= 40
-    dead = [
-        json.loads(line)["event"].encode() for line in world.dead_letters.path.read_text().splitlines()
-    ]
+    dead = [json.loads(line)["event"].encode() for line in world.dead_letters.path.read_text().splitlines()]
     assert dead == events[good : good + OUTAGE_REFUSALS - 1]
     world.kafka.fails = lambda _value: None
     world.run(pipeline)

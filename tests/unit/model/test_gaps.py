@@ -68,6 +68,9 @@ class Sender:
                 report(None, Message(value))
         return len(queue)
 
+    def purge(self) -> None:
+        pass
+
     def has_leaders(self, topic: str, seconds: float) -> bool:
         return True
 
