@@ -29,15 +29,14 @@ class Receipt:
 
     It is finished when nothing is `pending`: whoever sends the chunk's messages holds it, as does each
     failure until somebody has settled it, and the `DeliveryToken` that the messages carry. `messages` is how
-    many there were, once that is known, without those that were given up. Events were sent from the position
-    `first` to before `sent_to`; `is_whole` says that these are all of the chunk.
+    many there were, once that is known, without those that were given up. The events before the position
+    `sent_to` were sent; `is_whole` says that these are all of the chunk.
     """
 
     __slots__ = (
         "acknowledged",
         "end",
         "failures",
-        "first",
         "is_whole",
         "messages",
         "pending",
@@ -52,7 +51,7 @@ class Receipt:
         self.messages = 0
         self.failures = failures
         self.acknowledged = acknowledged
-        self.first = self.sent_to = start
+        self.sent_to = start
         self.is_whole = False
 
     def settle_one(self) -> None:
@@ -217,12 +216,10 @@ class Ledger:
         for failure in self._lost.values():
             lost.setdefault(failure.receipt, []).append(failure.position)
         acknowledged.release(self.position)
-        behind = self.position
         for receipt in self._receipts:
             missing = lost.get(receipt, [])
             # A message that is neither reported nor acknowledged holds the receipt by its token.
             is_accounted_for = receipt.pending == len(missing) + (not receipt.is_whole)
-            if is_accounted_for and UNKNOWN not in missing and receipt.first >= behind:
-                acknowledged.add(receipt.first, receipt.sent_to, missing)
+            if is_accounted_for and UNKNOWN not in missing:
+                acknowledged.add(receipt.start, receipt.sent_to, missing)
                 self.delivered += receipt.messages - len(missing)
-            behind = max(behind, receipt.sent_to)

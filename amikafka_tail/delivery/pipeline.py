@@ -11,7 +11,6 @@ import logging
 import time
 from collections.abc import Callable, Generator, Iterator
 from functools import partial
-from itertools import chain
 
 from amikafka_tail.delivery.acknowledged import Acknowledged
 from amikafka_tail.delivery.attempts import LONGEST_RETRY, Attempts, Connect, HeldUp, OneByOne
@@ -277,10 +276,7 @@ class Pipeline:
         choose = self._messages.choose
         if self._transactions is not None:
             self._transactions.begin()
-        first = found = next(events, None)
-        if first is not None:
-            receipt.first = receipt.sent_to = first.position
-            events = chain((first,), events)
+        found = None
         try:
             for found in events:
                 event: Event | None
@@ -327,8 +323,10 @@ class Pipeline:
             receipt.is_whole = True
             receipt.settle_one()
         finally:
-            if found is not None:
-                receipt.sent_to = found.position + receipt.is_whole
+            if receipt.is_whole:
+                receipt.sent_to = receipt.end
+            elif found is not None:
+                receipt.sent_to = found.position
             receipt.messages += counters.sent - sent_before - (self._sent_late - late_before)
             # Whoever keeps an exception that a plugin raised keeps this frame too; see DeliveryToken.
             del token, shared_token, failed_at
