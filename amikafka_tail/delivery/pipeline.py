@@ -117,6 +117,11 @@ class Pipeline:
         return self._attempts.is_held_up
 
     @property
+    def acknowledged(self) -> int:
+        """How many messages Kafka has acknowledged of those that the producer in use has got."""
+        return self._attempts.acknowledged_messages
+
+    @property
     def lag(self) -> int:
         """Bytes of the log that are not delivered."""
         return self._reader.end - self.ledger.position

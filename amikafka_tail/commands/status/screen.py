@@ -89,7 +89,8 @@ def _source(snapshot: Snapshot) -> str:
 
 def _kafka(snapshot: Snapshot) -> str:
     kafka = snapshot.kafka
-    text = f"{kafka.state} ({snapshot.topic})" if kafka.healthy else f"accepts no messages ({snapshot.topic})"
+    unhealthy = "accepts only a part of the messages" if kafka.is_partial else "accepts no messages"
+    text = f"{kafka.state if kafka.healthy else unhealthy} ({snapshot.topic})"
     if kafka.brokers:
         up = sum(broker.state == "UP" for broker in kafka.brokers)
         text += f"; {up} of {counted(len(kafka.brokers), 'broker')} connected"

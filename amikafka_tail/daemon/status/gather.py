@@ -14,17 +14,20 @@ from amikafka_tail.config.settings import Settings
 from amikafka_tail.daemon import logs
 from amikafka_tail.daemon.status.rates import Rates, Sample
 from amikafka_tail.daemon.status.snapshot import (
+    Broker,
     Events,
     JournalState,
     KafkaState,
     Lag,
     Losses,
+    Partition,
     Said,
     Snapshot,
     SourceState,
     Unrecognized,
 )
 from amikafka_tail.daemon.status.statistics import Statistics
+from amikafka_tail.daemon.status.stuck_partitions import StuckPartitions, describe_stuck
 from amikafka_tail.delivery.pipeline import Pipeline
 from amikafka_tail.intake.intake import Intake
 from amikafka_tail.kafka.producer import libraries
@@ -66,12 +69,21 @@ class Gatherer:
         self._delivered = 0
         self._delivered_at = 0.0
         self._waiting_since = clock()
+        self._acknowledged = 0
+        self._stuck = StuckPartitions()
+        self._taken = 0
+        self._said_stuck = False
         self._away_since: float | None = None
 
     def look(self, daemon: Daemon) -> None:
         """Take a sample; log when Kafka stops or starts acknowledging. Called about once per second."""
         now = self._clock()
         self._watch_kafka(daemon.pipeline, now)
+        self._watch_partitions(daemon, now)
+        acknowledged = daemon.pipeline.acknowledged
+        if acknowledged > self._acknowledged:
+            self._waiting_since = now  # the front may wait for one partition, and others go on
+        self._acknowledged = acknowledged
         if self._counters.delivered != self._delivered:
             self._delivered = self._counters.delivered
             self._delivered_at = self._waiting_since = now
@@ -97,6 +109,27 @@ class Gatherer:
                 now - self._waiting_since,
                 pipeline.lag,
             )
+
+    def _watch_partitions(self, daemon: Daemon, now: float) -> None:
+        """Log when a partition gets stuck and when none is any more."""
+        topic = daemon.settings.topic
+        if not len(daemon.pipeline.producer):
+            self._stuck.clear()
+        elif self._statistics.taken != self._taken:
+            self._taken = self._statistics.taken
+            self._stuck.look(self._statistics.read(topic)[1], now)
+        else:
+            return
+        text = describe_stuck(*self._partitions(topic, now))
+        if text and not self._said_stuck:
+            log.warning("Kafka accepts only a part of the messages: topic=%s: %s", topic, text)
+        elif self._said_stuck and not text:
+            log.warning("Kafka accepts messages on every partition again: topic=%s", topic)
+        self._said_stuck = bool(text)
+
+    def _partitions(self, topic: str, now: float) -> tuple[list[Partition], list[Broker]]:
+        brokers, partitions = self._statistics.read(topic)
+        return self._stuck.timed(partitions, now), brokers
 
     def _sample(self, daemon: Daemon) -> Sample:
         counters = self._counters
@@ -200,15 +233,20 @@ class Gatherer:
 
     def _kafka(self, daemon: Daemon, now: Sample) -> KafkaState:
         pipeline = daemon.pipeline
-        brokers, partitions = self._statistics.read(daemon.settings.topic)
+        partitions, brokers = self._partitions(daemon.settings.topic, now.at)
         in_flight = len(pipeline.producer)
         quiet = now.at - self._waiting_since
         since_delivery = now.at - self._delivered_at if self._counters.delivered else None
         state, healthy = "idle", True
+        stuck = describe_stuck(partitions, brokers) if in_flight else ""
+        is_partial = False
         if problem := pipeline.problem or pipeline.trouble:
             state, healthy = problem, False
         elif brokers and not any(broker.state == "UP" for broker in brokers):
             state, healthy = "no broker is reachable", False
+        elif stuck:
+            state, healthy = stuck, False
+            is_partial = any(not each.stuck_seconds for each in partitions)
         elif in_flight and quiet > STUCK_SECONDS:
             state, healthy = f"nothing acknowledged for {quiet:.0f} s", False
         elif in_flight and since_delivery is None:
@@ -224,6 +262,7 @@ class Gatherer:
             brokers=brokers,
             partitions=partitions,
             statistics_age=self._statistics.age,
+            is_partial=is_partial,
         )
 
 

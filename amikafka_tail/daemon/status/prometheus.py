@@ -183,6 +183,12 @@ def _of_kafka(kafka: KafkaState) -> Iterator[Metric]:
         [((str(each.number),), each.queued) for each in partitions],
         "partition",
     )
+    yield _gauge(
+        "partition_stuck_seconds",
+        "How long a partition has acknowledged nothing of what waits for it, 0 if that is not long",
+        [((str(each.number),), each.stuck_seconds) for each in partitions],
+        "partition",
+    )
 
 
 class _Collector:

@@ -82,6 +82,8 @@ class Broker:
     retries: int
     errors: int
     timeouts: int
+    number: int = -1
+    """Its id."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +95,12 @@ class Partition:
     """The leader's broker id, -1 if there is none."""
     queued: int
     """Messages waiting in librdkafka."""
+    in_flight: int = 0
+    """Messages on their way to the leader."""
+    acknowledged: int = 0
+    """Messages that the producer in use has got acknowledged."""
+    stuck_seconds: float = 0.0
+    """For how long nothing was acknowledged of what waits, 0 if that is not long."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +119,8 @@ class KafkaState:
     partitions: list[Partition]
     statistics_age: float | None
     """Age in seconds of librdkafka's statistics, which give the last two; `None` if there are none yet."""
+    is_partial: bool = False
+    """Whether some partitions accept nothing, and others do."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,10 +17,13 @@ class Statistics:
         self._clock = clock
         self._text = ""
         self._at = 0.0
+        self.taken = 0
+        """How many there were so far."""
 
     def take(self, text: str) -> None:
         """Keep librdkafka's latest statistics. Called from the producer's poll."""
         self._text, self._at = text, self._clock()
+        self.taken += 1
 
     @property
     def age(self) -> float | None:
@@ -47,6 +50,7 @@ def _broker(values: dict[str, Any]) -> Broker:
     rtt = values.get("rtt", {})
     measured = rtt.get("cnt", 0) > 0
     return Broker(
+        number=values.get("nodeid", -1),
         name=str(values["name"]).rpartition("//")[2],
         state=str(values["state"]),
         rtt_ms=rtt["avg"] / 1000 if measured else None,
@@ -60,8 +64,12 @@ def _broker(values: dict[str, Any]) -> Broker:
 
 
 def _partition(values: dict[str, Any]) -> Partition:
+    queued = values.get("msgq_cnt", 0) + values.get("xmit_msgq_cnt", 0)
+    in_flight = values.get("msgs_inflt", 0)
     return Partition(
         number=values["partition"],
         leader=values.get("leader", -1),
-        queued=values.get("msgq_cnt", 0) + values.get("xmit_msgq_cnt", 0),
+        queued=queued,
+        in_flight=in_flight,
+        acknowledged=values.get("msgs", 0) - queued - in_flight,
     )

@@ -51,7 +51,8 @@ def judge(snapshot: Snapshot) -> Verdict:
     if snapshot.unrecognized:
         advice.append("see why there are no events in the files: amikafka doctor")
     if not kafka.healthy:
-        states.append(f"Kafka accepts no messages: {kafka.state}; {_waiting(snapshot)}")
+        accepts = "only a part of the messages" if kafka.is_partial else "no messages"
+        states.append(f"Kafka accepts {accepts}: {kafka.state}; {_waiting(snapshot)}")
         advice += _advice_on_kafka(snapshot)
     elif snapshot.held:
         states.append(f"{snapshot.held}; {_waiting(snapshot)}")

@@ -16,6 +16,7 @@ from amikafka_tail.daemon.status.gather import STUCK_SECONDS, Daemon, Gatherer
 from amikafka_tail.daemon.status.main_loop_queries import MainLoopQueries, NoAnswerError
 from amikafka_tail.daemon.status.snapshot import Snapshot
 from amikafka_tail.daemon.status.statistics import Statistics
+from amikafka_tail.daemon.status.verdict import judge
 from amikafka_tail.delivery.ledger import Ledger
 from amikafka_tail.model.counters import MAX_KINDS, Counters, KindCounts, Unrecognized
 from tests.support.waiting import BOUND
@@ -53,7 +54,14 @@ class World:
             captured_ms=lambda _position: None,
         )  # fmt: skip
         self.pipeline: Any = SimpleNamespace(
-            lag=0, ledger=Ledger(0), position=0, producer=[], problem=None, trouble=None, held=None
+            lag=0,
+            ledger=Ledger(0),
+            position=0,
+            producer=[],
+            problem=None,
+            trouble=None,
+            held=None,
+            acknowledged=0,
         )
         self.daemon = Daemon(settings, self.intake, self.pipeline)
 
@@ -254,3 +262,89 @@ def test_what_is_read_and_holds_no_event_stands_in_the_state(world: World) -> No
     assert [each.path for each in snapshot.unrecognized] == ["/a", "/b", "/c"]
     world.intake.state, world.intake.healthy = "/a: cannot be read", False
     assert world.gatherer.snapshot(world.daemon).source.state == "/a: cannot be read"
+
+
+def of_partitions(*partitions: dict[str, int], state: str = "UP", retries: int = 0) -> str:
+    """Make statistics of two brokers; the second leads what it leads."""
+    brokers = {
+        "b1": {"name": "k1:9092/1", "nodeid": 1, "state": "UP"},
+        "b2": {"name": "k2:9092/2", "nodeid": 2, "state": state, "txretries": retries},
+    }
+    made = {str(each["partition"]): each for each in partitions}
+    return json.dumps({"brokers": brokers, "topics": {"t": {"partitions": made}}})
+
+
+def partition(number: int, leader: int, msgs: int, waiting: int, in_flight: int = 0) -> dict[str, int]:
+    return {
+        "partition": number,
+        "leader": leader,
+        "msgs": msgs,
+        "xmit_msgq_cnt": waiting,
+        "msgs_inflt": in_flight,
+    }
+
+
+def with_a_stuck_partition(world: World, leader: int = 2, **more: Any) -> None:
+    """Let a minute pass in which one partition goes on and the other does not."""
+    world.pipeline.producer.append("message")
+    for number in range(12):
+        good = partition(0, 1, 100 + 10 * number, 3)
+        world.statistics.take(of_partitions(good, partition(1, leader, 50, 18, 2), **more))
+        world.pipeline.acknowledged += 10
+        world.pass_time(5)
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ({"state": "CONNECT"}, "its leader k2:9092/2 cannot be reached (CONNECT)"),
+        ({"retries": 40}, "its leader k2:9092/2 answers, and refuses for now (40 repeated requests)"),
+        ({"retries": 40}, "min.insync.replicas"),
+        ({"leader": -1}, "it has no leader"),
+    ],
+)
+def test_a_stuck_partition_is_named_with_its_broker(
+    world: World, caplog: pytest.LogCaptureFixture, more: dict[str, Any], expected: str
+) -> None:
+    with_a_stuck_partition(world, **more)
+    kafka = world.gatherer.snapshot(world.daemon).kafka
+    assert not kafka.healthy
+    assert kafka.is_partial
+    assert kafka.state.startswith("partition 1 has accepted nothing for ")
+    assert expected in kafka.state
+    assert "20 messages wait for it, 1 partition not stuck" in kafka.state
+    stuck = {each.number: each.stuck_seconds for each in kafka.partitions}
+    assert stuck[0] == 0
+    assert 55 <= stuck[1] <= 60
+    said = [each for each in caplog.messages if "partition" in each]
+    assert len(said) == 1, "once"
+    assert said[0].startswith("Kafka accepts only a part of the messages: topic=t: partition 1 ")
+    assert not any("acknowledged nothing" in each for each in caplog.messages), "it acknowledges the others"
+    assert (
+        "Kafka accepts only a part of the messages: partition 1 "
+        in judge(world.gatherer.snapshot(world.daemon)).state
+    )
+    world.statistics.take(of_partitions(partition(0, 1, 300, 0), partition(1, 2, 80, 1)))
+    world.pass_time(5)
+    assert world.gatherer.snapshot(world.daemon).kafka.healthy
+    assert caplog.messages[-1] == "Kafka accepts messages on every partition again: topic=t"
+
+
+def test_a_partition_is_as_stuck_for_a_fresh_producer(world: World) -> None:
+    with_a_stuck_partition(world)
+    world.statistics.take(of_partitions(partition(0, 1, 5, 0), partition(1, 2, 20, 20)))
+    world.pipeline.acknowledged = 5
+    world.pass_time(5)
+    kafka = world.gatherer.snapshot(world.daemon).kafka
+    assert [each.stuck_seconds > 55 for each in kafka.partitions] == [False, True]
+
+
+def test_partitions_for_which_nothing_waits_are_not_stuck(world: World) -> None:
+    world.pipeline.producer.append("message")
+    for _ in range(12):
+        world.statistics.take(of_partitions(partition(0, 1, 100, 0), partition(1, 2, 50, 0)))
+        world.pipeline.acknowledged += 1
+        world.pass_time(5)
+    kafka = world.gatherer.snapshot(world.daemon).kafka
+    assert [each.stuck_seconds for each in kafka.partitions] == [0, 0]
+    assert kafka.healthy
