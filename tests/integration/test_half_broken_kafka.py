@@ -45,7 +45,7 @@ def test_a_fresh_producer_gets_only_what_kafka_has_not_acknowledged(
         properties = {
             "bootstrap.servers": kafka.address,
             "enable.idempotence": str(idempotent).lower(),
-            # Batches of a few messages go at once. What is left over waits as long as the first producer lives.
+            # A full batch is sent at once. The rest waits as long as the first producer lives.
             "linger.ms": "5" if made else "60000",
             "batch.num.messages": "7",
             "partitioner": "murmur2_random",

@@ -59,8 +59,9 @@ def describe_stuck(partitions: Sequence[Partition], brokers: Sequence[Broker]) -
     elif leader.state != "UP":
         text += f": its leader {leader.name} cannot be reached ({leader.state})"
     elif leader.retries:
+        repeated = counted(leader.retries, "repeated request")
         text += (
-            f": its leader {leader.name} answers, and refuses for now ({counted(leader.retries, 'repeated request')}):"
+            f": its leader {leader.name} answers and refuses for now ({repeated}):"
             " perhaps too few replicas are in sync (min.insync.replicas)"
         )
     else:
