@@ -29,7 +29,10 @@ uses the dialect of all files in `/etc/asterisk`: `[sections]`, one option per l
 - **bytes** may be written as `64m` or `10g`; **seconds** as `500ms`, `5`, `2m` or `1h`.
 - **yes | no** are Asterisk's words: yes, true, y, t, 1, on; no, false, n, f, 0, off.
 - A **path** is absolute. A **list** is separated by commas.
-- If an option is set twice, the last value counts. A section may appear twice.
+- If an option is set twice, the last value counts; `brokers` may be set only once in a section. A section may appear
+  twice.
+- Names of sections and options are not case-sensitive, as in all files of Asterisk. A line without `=`, `#exec` and
+  unknown directives are skipped, as in Asterisk; `amikafka check` reports them as notes.
 """
 EVENTFILTER = """\
 These lines select the events to publish, with the syntax and the meaning of manager.conf. Without any line, all events are
@@ -49,11 +52,11 @@ eventfilter(action(exclude),header(Channel),method(starts_with)) = Local/
 """
 KAFKA_CONF = """\
 These are the options of a connection in kafka.conf, the file of Asterisk's res_kafka. Set them there, and name the
-connection with `connection`, or set them here. Each is a property of librdkafka; `rdkafka.PROPERTY = VALUE` sets any other.
+connection with `connection`, or set them here. Either `connection` or `brokers` must be set. Each is a property of librdkafka; `rdkafka.PROPERTY = VALUE` sets any other.
 """
 MANAGER = """\
 Options that are not set come from manager.conf and the files that it includes: the address and the port of Asterisk, and
-the secret of the user.
+the secret of the user. As in Asterisk, the first `[general]` of manager.conf counts, and a port in `bindaddr` is ignored.
 """
 PLUGINS = """\
 Each plugin is a separate package. Its options are in the section with its name, or in the file with its name in the

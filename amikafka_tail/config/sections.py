@@ -50,7 +50,7 @@ class KafkaSettings:
     """Options of the section `[kafka]` that are amikafka's own; the others are those of kafka.conf."""
 
     topic: str = "asterisk_ami"
-    """Where to. It has to exist, or the broker has to make it."""
+    """Where to. It has to exist, or the broker has to make it. If it is empty, nothing is published."""
     key: str = "event"
     """What decides the partition: `event` (the event's name), `linkedid` (keeps the events of one call in
     order), `uniqueid`, `none`, or the name of a header. Where an event has no such header, or no id in it,

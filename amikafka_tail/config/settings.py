@@ -157,7 +157,8 @@ class _Loader:
         self._path = path
         self._registry = registry
         self._etc = etc
-        self._lines: dict[str, list[Line]] = {}
+        self._blocks: dict[str, list[list[Line]]] = {}
+        """The lines below each header of a section."""
         self._files = {file: Problem(message="", file=file) for file in document.files}
         """All that is read, and where each is named."""
         plugin_sections = {registration.name for registration in registry} - {FILTER}
@@ -167,7 +168,7 @@ class _Loader:
         names = {fold(name): name for name in known}
         for section in document.sections:
             if (name := names.get(fold(section.name))) is not None:
-                self._lines.setdefault(name, []).extend(section.lines)
+                self._blocks.setdefault(name, []).append(section.lines)
             else:
                 message = unknown("section", section.name, known)
                 self.problems.append(
@@ -185,7 +186,7 @@ class _Loader:
         chosen = self._filter_names(general, has_lines=bool(filter_lines))
         options = self._plugin_options(general, chosen, need_source=need_source)
         options[FILTER] = self._event_filter(filter_lines)
-        self._note_repetitions(others)
+        self._note_repetitions()
         self._note_identity(general)
         disabled_by = _disabled_by(general, kafka)
         if inspection is not None:
@@ -235,13 +236,14 @@ class _Loader:
             warnings=_in_order(self.warnings),
         )
 
-    def _note_repetitions(self, general: Sequence[Line]) -> None:
-        """Say of which options the last value counts; of `[kafka]` only those that are amikafka's own."""
-        for name in self._lines:
-            lines = general if name == "general" else self._section(name)
-            if name == "kafka":
-                lines = [line for line in lines if any(line.is_named(own) for own in KAFKA_OWN)]
-            self.remarks += kafka_checks.repeated(lines, name)
+    def _note_repetitions(self) -> None:
+        """Note of which options the last value counts. Below another header, a line is meant to count more."""
+        for name, blocks in self._blocks.items():
+            for block in blocks:
+                lines = _split(block)[1]
+                if name == "kafka":
+                    lines = [line for line in lines if any(line.is_named(own) for own in KAFKA_OWN)]
+                self.remarks += kafka_checks.repeated(lines, name)
 
     def _note_identity(self, general: GeneralSettings | None) -> None:
         if general is not None and (general.entity_id is None or general.system_name is None):
@@ -280,7 +282,7 @@ class _Loader:
         return options
 
     def _section(self, name: str) -> list[Line]:
-        return self._lines.get(name, [])
+        return [line for block in self._blocks.get(name, []) for line in block]
 
     def _check_choice(self, kind: str) -> None:
         """See that the source or the format that `[general]` names exists."""
@@ -347,7 +349,10 @@ class _Loader:
         kafka = bind(KafkaSettings, own, "kafka", self.problems)
         direct = [line for line in lines if line not in own]
         connection = self._connection_line()
-        parts = [Part("kafka", direct)]
+        parts = [
+            Part("kafka", [line for line in block if line in direct])
+            for block in self._blocks.get("kafka", [])
+        ]
         if connection is not None:
             parts = [*self._connection(connection), *parts]
             if any(line.is_named("brokers") for line in direct):

@@ -390,6 +390,15 @@ def test_another_option_that_is_given_twice_is_a_remark_if_that_changes_it(etc: 
     ]
 
 
+def test_a_section_that_is_there_again_is_meant_to_count_more(etc: Path) -> None:
+    (etc / "other.conf").write_text("[kafka]\nbrokers = a:1\ntopic = a\nacks = 0\n[general]\nformat = json\n")
+    text = "#include other.conf\n[kafka]\nbrokers = b:1\ntopic = b\nacks = 1\n[general]\nformat = ami\n"
+    loaded = load(etc, text)
+    assert (loaded.topic, loaded.format, loaded.remarks) == ("b", "ami", [])
+    assert loaded.properties["bootstrap.servers"] == "b:1"
+    assert loaded.properties["request.required.acks"] == "1"
+
+
 # Logging in to Kafka.
 
 
