@@ -237,7 +237,7 @@ class _Loader:
         )
 
     def _note_repetitions(self) -> None:
-        """Note of which options the last value counts. Below another header, a line is meant to count more."""
+        """Note of which options the last value counts. A line below another header is meant to count more."""
         for name, blocks in self._blocks.items():
             for block in blocks:
                 lines = _split(block)[1]

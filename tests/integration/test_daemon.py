@@ -308,7 +308,10 @@ def refused(world: World, expected: str) -> None:
             lambda text: text.replace("port = ", "port = x"),
             r'conf:\d+: \[manager\] port: "x\d+" is not a whole',
         ),
-        (lambda text: text + "[kafka]\nrdkafka.nonsense = 1\n", r"conf:\d+: rdkafka\.nonsense.*nonsense"),
+        (
+            lambda text: text + "[kafka]\nrdkafka.nonsense = 1\n",
+            r"conf:\d+: \[kafka\] rdkafka\.nonsense: .*nonsense",
+        ),
         (lambda text: text + "[kafka]\nsasl_password_file = /no/such\n", r"/no/such: No such file"),
         (lambda text: text.replace("brokers = ", "connection = x ;"), r"kafka\.conf: there is no such file"),
         (lambda text: "#include /no/such.conf\n" + text, r"conf:1: .*no/such\.conf"),
