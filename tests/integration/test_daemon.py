@@ -216,9 +216,19 @@ def test_a_wrong_password_is_explained_once_and_can_be_mended_meanwhile(world: W
     assert "s3cret" not in world.daemon.log
 
 
-def test_garbage_between_events_is_set_aside_and_costs_no_event(world: World) -> None:
+def test_garbage_between_events_goes_with_the_event_before_it_and_costs_no_event(world: World) -> None:
+    """It cannot be told from the rest of a value with an empty line, which the module publishes whole."""
     world.start()
     garbage = bytes(range(1, 256)).replace(b"\r\n\r\n", b"")
+    world.asterisk.send(event(0) + garbage + b"\r\n\r\n" + event(1))
+    assert world.numbers(2) == [0, 1]
+    world.daemon.wait_for_log("an event with an empty line inside a value was put together")
+    assert world.dead_letters == []
+
+
+def test_garbage_with_a_nul_between_events_is_set_aside_and_costs_no_event(world: World) -> None:
+    world.start()
+    garbage = b"\0" + bytes(range(1, 256)).replace(b"\r\n\r\n", b"")
     world.asterisk.send(event(0) + garbage + b"\r\n\r\n" + event(1))
     assert world.numbers(2) == [0, 1]
     (letter,) = world.dead_letters

@@ -143,17 +143,17 @@ def test_the_filters_are_handed_over_again_after_a_reconnect(world: World) -> No
         (
             "may_filter",
             False,
-            r"does not filter by 4 of 4 eventfilter lines \(Permission denied\): add system",
+            r"does not apply 4 of 4 eventfilter lines \(Permission denied\): add system",
         ),
         (
             "knows_criteria",
             False,
-            r"does not filter by 3 of 4 eventfilter lines \(it does not know MatchCrit",
+            r"does not apply 3 of 4 eventfilter lines \(it does not know MatchCrit",
         ),
         (
             "refuses_filter",
             lambda pattern: pattern == "Zo",
-            r"does not filter by 1 of 4 .* Failed adding filter",
+            r"does not apply 1 of 4 .* Failed adding filter",
         ),
     ],
 )

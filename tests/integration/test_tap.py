@@ -113,7 +113,7 @@ def test_a_person_sees_lines_and_filters_choose_them(world: World, push: str) ->
 def test_a_name_that_is_misspelt_is_said(world: World) -> None:
     with tapping(world, "-e", "Numberd") as tap:
         world.asterisk.send(event(1))
-        tap.wait_until_said('no event "Numberd" has come yet (did you mean "Numbered"?); those that came: ')
+        tap.wait_until_said('no event "Numberd" received yet (did you mean "Numbered"?); received so far: ')
         assert tap.end() == 130
 
 

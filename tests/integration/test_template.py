@@ -53,8 +53,8 @@ def test_a_new_plugin_passes_its_own_tests_unchanged(
     [
         (["json", "format"], '"json" is taken'),
         (["kafka", "format"], '"kafka" is taken'),
-        (["Night", "format"], '"Night" is no name for a plugin'),
-        (["a--b", "filter"], '"a--b" is no name for a plugin'),
+        (["Night", "format"], '"Night" is not a valid plugin name'),
+        (["a--b", "filter"], '"a--b" is not a valid plugin name'),
         (["amikafka-ami", "format"], '"ami" is taken'),
     ],
 )

@@ -54,4 +54,5 @@ def test_what_is_written_by_the_rules_is_read_back(sections: list[tuple[str, lis
 def test_a_comment_never_leaves_more_than_there_was(line: str, depth: int) -> None:
     kept, behind = strip_comments(line, depth)
     assert len(kept) <= len(line)
-    assert behind >= 0
+    # One that ends too often makes the depth negative, as in Asterisk.
+    assert depth - line.count("--;") <= behind <= depth + line.count(";--")

@@ -67,7 +67,7 @@ class Terminal:
         while self.process.poll() is None and time.monotonic() < until:
             self._read(0.1)
         self._read(0.1)
-        return self.process.wait(1)
+        return self.process.wait(BOUND)
 
     def _read(self, seconds: float) -> None:
         ready, _, _ = select.select([self._master], [], [], seconds)

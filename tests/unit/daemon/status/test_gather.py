@@ -298,7 +298,7 @@ def with_a_stuck_partition(world: World, leader: int = 2, **more: Any) -> None:
     ("more", "expected"),
     [
         ({"state": "CONNECT"}, "its leader k2:9092/2 cannot be reached (CONNECT)"),
-        ({"retries": 40}, "its leader k2:9092/2 answers, and refuses for now (40 repeated requests)"),
+        ({"retries": 40}, "its leader k2:9092/2 answers and refuses for now (40 repeated requests)"),
         ({"retries": 40}, "min.insync.replicas"),
         ({"leader": -1}, "it has no leader"),
     ],
