@@ -105,7 +105,7 @@ def test_getting_started_leads_to_an_event_in_kafka(person: Person, started: Dae
         else:
             said[line] = person.type(line)
     before, after = (" ".join(text.split()) for text in doctors)
-    assert f'error there is no topic "{topic_name}"' in before
+    assert f'error topic "{topic_name}" does not exist' in before
     assert f'ok topic "{topic_name}": 6 partitions' in after
     assert "error" not in after
     assert "State    all is well" in said["amikafka status"]
@@ -197,4 +197,4 @@ def test_what_apache_kafka_has_for_headers_is_what_the_guide_says() -> None:
     assert all(f"`{name}`" in CONSUMING.read_text() for name in of_headers)
     version = re.search(r"-(\d+\.\d+)\.\d+\.jar", jar.name)
     assert version is not None
-    assert f"as of {version[1]}:" in CONSUMING.read_text()
+    assert f"as of {version[1]})" in CONSUMING.read_text()

@@ -251,7 +251,7 @@ def test_what_is_redacted_is_nowhere_in_kafka(kafka: Kafka, topic: str, run: Run
     assert daemon.wait_for_exit(20) == os.EX_CONFIG
     text = rules.replace("@HERE@", str(daemon.directory))
     assert kafka.read(topic) == []
-    assert "there is no rule" in daemon.log
+    assert "no rule: add a [[rule]]" in daemon.log
     again = run(topic, "filters = redact", files={"key": "0123456789abcdef", "ami_kafka.d/redact.toml": text})
     records = received(kafka, topic)
     assert len(records) == len(EVENTS)
