@@ -21,7 +21,7 @@ STEPS = st.lists(
     st.one_of(
         st.integers(-3, 3),
         st.integers(-12, 12),
-        st.sampled_from(["restart", "flush", "forget", "close"]),
+        st.sampled_from(["restart", "flush", "forget", "close", "clock"]),
         st.sampled_from([-LATE_MS, 1, LATE_MS - 1, LATE_MS]).map(Later),
     ),
     max_size=60,
@@ -112,6 +112,8 @@ def compare(steps: list[int | str | Later], window: int, number: int, is_timed: 
     for step in steps:
         if isinstance(step, Later):
             now_ms += step.ms
+        elif step == "clock":
+            is_timed = not is_timed  # as where some events have no time
         elif step == "flush":
             sequence.flush()
             plain.flush()
