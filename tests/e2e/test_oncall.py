@@ -171,7 +171,7 @@ def test_a_topic_that_is_missing_is_made(
     assert "retention.ms = 604800000" in said
     assert f'topic "{missing}" exists already' in shell.type("topic", "create", expected=(69,))
     said = shell.type("kafka", "send-test")
-    assert re.search(r"AmikafkaTest is on \S+, partition \d, offset 0; acknowledged after", said)
+    assert re.search(r"AmikafkaTest was sent to \S+, partition \d, offset 0; acknowledged after", said)
     with TopicReader(kafka.bootstrap, missing) as reader:
         record = reader.wait_for_record(lambda _record: True, 20, "the test record")
         assert json.loads(record.value)["Event"] == "AmikafkaTest"
