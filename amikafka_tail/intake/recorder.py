@@ -202,7 +202,7 @@ class Recorder:
         state = self._state
         if isinstance(state, Replacing):
             if now >= state.deadline:
-                log.warning("the connection before does not come to its end: its last events may be lost")
+                log.warning("the previous connection does not end: its last events may be lost")
                 self._adopt(state.made, now)
             return
         if isinstance(state, Recording) and not self._is_outdated(state.link):
@@ -250,7 +250,7 @@ class Recorder:
             seconds = max(0, now_ms - lost_ms) / 1000
             self._counters.disconnections += 1
             self._counters.disconnected_seconds += seconds
-            log.error("there was no connection for %.1f s: what happened meanwhile is lost", seconds)
+            log.error("there was no connection for %.1f s: events in that time are lost", seconds)
         self._transfer.finish()
         # Only now: a process that goes on with it must find the journal complete up to here.
         self._keep_in_store()
@@ -273,7 +273,7 @@ class Recorder:
         link = self._link
         if isinstance(error, AlreadyLoggedIn) and link is not None and link.inherited:
             # A restart is the way to change over where a user may be logged in only once.
-            log.warning("%s: the connection of the process before makes room", error)
+            log.warning("%s: closing the connection of the previous process to make room", error)
             close_connection(link.connection)
             link.inherited = False
             self._connector.pause(now)

@@ -272,7 +272,7 @@ def test_a_restart_with_other_filters_makes_room_where_a_user_may_be_logged_in_o
             assert subject.stop() == 0
             subject.configure(configuration(daemon, topic, CHANGES[1]))
             subject.start()
-            subject.wait_for_log("the connection of the process before makes room")
+            subject.wait_for_log("closing the connection of the previous process to make room")
             wait_for(lambda: "there was no connection" in subject.log, 30, "the next connection")
             wait_until_connected(subject, driver, reader)
         assert subject.stop() == 0

@@ -269,7 +269,7 @@ def test_an_event_that_a_lost_connection_cut_off_is_kept_and_merged_with_nothing
     (letter,) = world.dead_letters
     assert letter["reason"] == "cut off by a lost connection"
     assert letter["event"].encode() == event(1)[:-10]
-    world.daemon.wait_for_log(r"there was no connection for [\d.]+ s: what happened meanwhile is lost")
+    world.daemon.wait_for_log(r"there was no connection for [\d.]+ s: events in that time are lost")
 
 
 def test_an_asterisk_that_does_not_answer_a_ping_is_left_and_found_again(world: World) -> None:

@@ -369,7 +369,7 @@ def test_after_the_end_of_a_connection_there_is_another_with_its_own_mark(
     world.expect(BOUNDARY + FIRST + SECOND[:10] + BOUNDARY + THIRD)
     assert world.counters.connections == 2
     assert "lost the connection to Asterisk: Asterisk closed the connection" in caplog.text
-    assert "what happened meanwhile is lost" in caplog.text
+    assert "events in that time are lost" in caplog.text
 
 
 def test_a_connection_that_is_reset_is_lost_and_made_again(world: World) -> None:
@@ -792,7 +792,7 @@ def test_the_connection_before_has_not_for_ever_to_end(
     world.recorder.collect()
     assert world.counters.connections == 2
     assert world.recorded == BOUNDARY + FIRST[:10] + BOUNDARY
-    assert "the connection before does not come to its end: its last events may be lost" in caplog.text
+    assert "the previous connection does not end: its last events may be lost" in caplog.text
 
 
 def test_a_connection_that_lags_behind_is_waited_for_as_long_as_something_comes(world: World) -> None:
@@ -1105,7 +1105,7 @@ def test_a_connection_that_is_in_the_way_of_the_one_with_the_options_of_now_make
     world.clock.now = world.recorder.deadline()
     world.connect().asterisk.sendall(SECOND)
     world.expect(BOUNDARY + FIRST + BOUNDARY + SECOND)
-    assert "Login Already In Use: the connection of the process before makes room" in caplog.text
+    assert "Login Already In Use: closing the connection of the previous process to make room" in caplog.text
     assert world.counters.disconnections == 1
 
 
@@ -1160,7 +1160,7 @@ def test_how_long_there_was_no_connection_is_said_and_counted(
     world.clock.now += 12.5
     with caplog.at_level(logging.ERROR):
         world.connect()
-    assert "there was no connection for 12.5 s: what happened meanwhile is lost" in caplog.text
+    assert "there was no connection for 12.5 s: events in that time are lost" in caplog.text
     assert (world.counters.disconnections, world.counters.disconnected_seconds) == (1, 12.5)
 
 
