@@ -294,25 +294,22 @@ def test_made_up_names_of_events_and_headers_are_rendered_without_end() -> None:
         assert render(event) == render(event) == expected
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("duplicates", ["last", "list"])
 @pytest.mark.parametrize("name", [b"X", b"X%d"])
-def test_the_cost_grows_with_the_lines_and_not_with_their_square(name: bytes, duplicates: Any) -> None:
-    def cost(count: int) -> float:
-        lines = [(name % number if b"%" in name else name) + b": %d" % number for number in range(count)]
-        raw = b"\r\n".join([b"Event: A", *lines])
-        before = time.process_time()
-        made = rendered(raw, JsonOptions(duplicates=duplicates))
-        spent = time.process_time() - before
-        found = json.loads(made)
-        values = [str(number) for number in range(count)]
-        if b"%" in name:
-            assert list(found.values())[3:] == values
-        else:
-            assert found["X"] == (values if duplicates == "list" else values[-1])
-        return spent
-
-    few, many = min(cost(4_000) for _ in range(3)), cost(64_000)
-    assert many < 64 * few  # 16 times the lines; the square would be 256 times the cost
+def test_very_many_lines_take_a_moment_and_not_minutes(name: bytes, duplicates: Any) -> None:
+    """About a second of CPU; a cost that grows with the square of the lines was 47 s for 80,000."""
+    lines = [(name % number if b"%" in name else name) + b": %d" % number for number in range(100_000)]
+    raw = b"\r\n".join([b"Event: A", *lines])
+    before = time.process_time()
+    made = rendered(raw, JsonOptions(duplicates=duplicates))
+    assert time.process_time() - before < 20
+    found = json.loads(made)
+    values = [str(number) for number in range(100_000)]
+    if b"%" in name:
+        assert list(found.values())[3:] == values
+    else:
+        assert found["X"] == (values if duplicates == "list" else values[-1])
 
 
 def test_an_encoding_that_does_not_exist_is_refused() -> None:
